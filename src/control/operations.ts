@@ -1,0 +1,102 @@
+import type { Class, Node, Pool, RecycledVolume, Snapshot, SnapshotGroup, Volume } from '../model/kinds.ts';
+import type { ClassSpec } from '../model/class.ts';
+import type { Cause } from '../model/cause.ts';
+import type { PoolSpec } from '../model/pool.ts';
+import type { ClaimRef, VolumeSource } from '../model/volume.ts';
+
+/**
+ * What a user can ask for, behind HTTP, CLI and CSI alike: checks the request against the present state, writes objects,
+ * and returns at once; the controllers and agents do the work. Reading, listing and watching objects is the Store's.
+ *
+ * Every method answers bad input and impossible requests with an AzekuraError before anything is written, and is
+ * idempotent: asking again for what is there, with the same particulars, is no error.
+ */
+export interface Operations {
+  /** dryRun writes nothing and tells where the volume would go. */
+  createVolume(request: CreateVolumeRequest): Promise<{ readonly volume: Volume; readonly placement: PlacementAnswer }>;
+  /** @throws OutOfRange below the current size */
+  expandVolume(name: string, sizeBytes: number, options?: { readonly dryRun?: boolean }): Promise<Volume>;
+  /** Into the recycle bin, or for good with skipRecycleBin. @throws FailedPrecondition with blame InUse */
+  deleteVolume(name: string, options?: { readonly skipRecycleBin?: boolean; readonly dryRun?: boolean }): Promise<void>;
+  /** Takes the newest recycled volume of that name (or the RecycledVolume of that name) out of the bin. */
+  undeleteVolume(name: string, options?: { readonly as?: string; readonly dryRun?: boolean }): Promise<Volume>;
+  /** Removes a recycled volume for good before its time. */
+  purgeVolume(recycledName: string): Promise<RecycledVolume>;
+  mountVolume(name: string, options: { readonly path: string; readonly readOnly?: boolean; readonly mountOptions?: readonly string[] }): Promise<Volume>;
+  /** One path, or all. Not an error when it is not mounted. */
+  unmountVolume(name: string, options?: { readonly path?: string }): Promise<Volume>;
+  /** @throws FailedPrecondition while attached */
+  restoreVolume(name: string, snapshotName: string, options?: { readonly dryRun?: boolean }): Promise<Volume>;
+  /** Checks and repairs the file system. @throws FailedPrecondition while attached, or while the pool is short of space */
+  repairVolume(name: string): Promise<Volume>;
+  labelVolume(name: string, labels: Readonly<Record<string, string | null>>): Promise<Volume>;
+
+  createSnapshot(request: { readonly name: string; readonly volumeName: string; readonly freeze?: boolean; readonly labels?: Readonly<Record<string, string>>; readonly dryRun?: boolean }): Promise<Snapshot>;
+  /** @throws FailedPrecondition for a member of a group */
+  deleteSnapshot(name: string, options?: { readonly dryRun?: boolean }): Promise<void>;
+  createSnapshotGroup(request: { readonly name: string; readonly volumeNames: readonly string[]; readonly freeze?: boolean; readonly dryRun?: boolean }): Promise<SnapshotGroup>;
+  /** With all its members. */
+  deleteSnapshotGroup(name: string): Promise<void>;
+
+  /** dryRun tells the steps, without touching anything. */
+  createPool(request: { readonly name: string; readonly spec: Partial<PoolSpec> & Pick<PoolSpec, 'source'>; readonly labels?: Readonly<Record<string, string>>; readonly dryRun?: boolean }): Promise<{ readonly pool: Pool; readonly plan: readonly string[]; readonly warnings: readonly Cause[] }>;
+  updatePool(name: string, spec: Partial<Pick<PoolSpec, 'reservePercent' | 'overcommitRatio' | 'warnPercent' | 'cordoned'>>): Promise<Pool>;
+  /** Moves every volume to other pools of the machine; `cannot` names what stays and why. */
+  drainPool(name: string, options?: { readonly cancel?: boolean; readonly dryRun?: boolean }): Promise<{ readonly pool: Pool; readonly moves: readonly { readonly volume: string; readonly to: string }[]; readonly cannot: readonly { readonly volume: string; readonly why: Cause }[] }>;
+  /** Forgets an empty pool; with destroy its own files go too. @throws FailedPrecondition while it holds volumes */
+  removePool(name: string, options?: { readonly destroy?: boolean; readonly dryRun?: boolean }): Promise<void>;
+
+  createClass(name: string, spec: Partial<ClassSpec>): Promise<Class>;
+  updateClass(name: string, spec: Partial<ClassSpec>): Promise<Class>;
+  deleteClass(name: string): Promise<void>;
+  cordonNode(name: string, cordoned: boolean): Promise<Node>;
+
+  /** The one cause that keeps an object from being as it should be; undefined when all is well. */
+  why(kind: string, name: string): Promise<WhyAnswer>;
+  /** Everything that is not as it should be, each root cause once, with what it affects. */
+  status(): Promise<InstanceStatus>;
+}
+
+export interface CreateVolumeRequest {
+  readonly name: string;
+  /** Optional with a source: then the source's size. */
+  readonly sizeBytes?: number;
+  readonly className?: string;
+  readonly mode?: 'filesystem' | 'block';
+  readonly provisioning?: 'thin' | 'thick';
+  readonly filesystem?: 'xfs' | 'ext4';
+  readonly parameters?: Readonly<Record<string, string>>;
+  readonly source?: VolumeSource;
+  readonly poolName?: string;
+  readonly claim?: ClaimRef;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly dryRun?: boolean;
+}
+
+/** Where a volume goes, or why not, for each pool that was looked at. */
+export interface PlacementAnswer {
+  readonly chosen: readonly { readonly nodeName: string; readonly poolName: string }[];
+  readonly considered: readonly { readonly nodeName: string; readonly poolName: string; readonly fits: boolean; readonly reason: string; readonly score?: number }[];
+}
+
+export interface WhyAnswer {
+  readonly kind: string;
+  readonly name: string;
+  readonly healthy: boolean;
+  readonly phase: string;
+  /** The root, never a symptom of another. */
+  readonly cause?: Cause;
+  /** From the object that was asked about down to the one that has the cause. */
+  readonly path: readonly { readonly kind: string; readonly name: string }[];
+}
+
+export interface InstanceStatus {
+  readonly node: string;
+  readonly version: string;
+  readonly pools: readonly Pool[];
+  readonly volumes: { readonly total: number; readonly attached: number; readonly byPhase: Readonly<Record<string, number>> };
+  readonly snapshots: number;
+  readonly recycled: { readonly count: number; readonly bytes: number };
+  readonly runningTasks: readonly { readonly name: string; readonly verb: string; readonly subject: string; readonly step?: string }[];
+  readonly problems: readonly { readonly cause: Cause; readonly affects: readonly string[] }[];
+}

@@ -1,0 +1,247 @@
+import type { z } from 'zod';
+import type { Host } from '../host/host.ts';
+import type { ByteRange, RangePage } from '../host/kernel.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { KeyedLock } from '../lib/keyed-lock.ts';
+import type { Logger } from '../lib/log.ts';
+import type { Steps } from '../lib/steps.ts';
+import type { Cause } from '../model/cause.ts';
+import type { Layer } from '../model/layer.ts';
+import type { PoolSource } from '../model/pool.ts';
+import type { ClaimRef } from '../model/volume.ts';
+
+/**
+ * The contract of an engine: data, not inheritance. A part that is absent is a feature that the engine does not have;
+ * `capabilities` follows from it and switches the feature off in CLI, API, CSI and console alike.
+ *
+ * Rules for every method, checked by engines/contract-suite.ts:
+ * - Idempotent: repeating it with the same arguments, also after a crash at any step, ends in the same state.
+ *   Creating what is there and deleting what is not are no errors.
+ * - Observed, never remembered: it reads what is there before it acts. An engine keeps no state in memory that matters.
+ * - Made of named steps (Steps.run): between two of them a test may kill the process.
+ * - When it resolves, what it did is durable.
+ * - It never freezes a file system and never touches one: layers above the device are the agent's.
+ * - Names of users never become names of files or devices: `volumeId` and `snapshotId` do.
+ */
+export interface EngineDefinition {
+  /** "file", "lvm", …; the value of Policy.engine and PoolSpec.engine. */
+  readonly kind: string;
+  readonly title: string;
+  readonly capabilities: EngineCapabilities;
+  /** Checks Policy.parameters: the engine's own class parameters. Unknown ones are refused. */
+  readonly parameters: z.ZodType;
+  /** Kinds of PoolSource it can make a pool from. */
+  readonly poolSources: readonly PoolSource['kind'][];
+  create(deps: EngineDeps): Engine;
+}
+
+export interface EngineCapabilities {
+  readonly access: readonly ('filesystem' | 'block')[];
+  readonly provisioning: readonly ('thin' | 'thick')[];
+  readonly filesystems: readonly ('xfs' | 'ext4')[];
+  readonly replicas: readonly number[];
+  readonly shared: boolean;
+  readonly snapshots: boolean;
+  /** Whether snapshots of several attached raw block volumes can be cut at one instant (needs Engine.suspend). */
+  readonly groupBlock: boolean;
+  readonly clones: boolean;
+  readonly restoreInPlace: boolean;
+  readonly changedBlocks: boolean;
+  readonly onlineExpansion: boolean;
+  readonly move: 'no' | 'detached' | 'attached';
+  readonly recycle: boolean;
+  readonly rescue: boolean;
+}
+
+export interface EngineDeps {
+  readonly host: Host;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Names and reports the steps of the one operation that this Engine was made for: making an Engine costs nothing. */
+  readonly steps: Steps;
+  /** Shared by all Engines of the process: serialises what must not overlap on this node (templates of a pool, a volume group). */
+  readonly locks: KeyedLock;
+  readonly nodeName: string;
+  /** A folder of the instance for the engine's own mounts and scratch files, on the machine's disk. */
+  readonly runtimeDir: string;
+}
+
+export interface Engine {
+  readonly pools: EnginePools;
+  readonly volumes: EngineVolumes;
+  readonly snapshots?: EngineSnapshots;
+  readonly diff?: EngineDiff;
+  /** Holds back writes of an attached raw block volume and lets them go: only engines that can. */
+  readonly suspend?: (volume: VolumeRef, deadlineMs: number) => Promise<{ resume(): Promise<void> }>;
+}
+
+/** A pool as the engine needs it: resolved from the Pool object. */
+export interface PoolRef {
+  readonly name: string;
+  /** Undefined until prepare() has made or found it. */
+  readonly poolId?: string;
+  readonly source: PoolSource;
+  readonly reservePercent: number;
+  readonly acceptNoJournal: boolean;
+  readonly trial: boolean;
+}
+
+export interface EnginePools {
+  /**
+   * Looks at a place without changing it: whether it can be a pool, what it holds, what would be done.
+   * Problems are errors (FailedPrecondition with a clear sentence), not a result.
+   */
+  inspect(pool: PoolRef): Promise<PoolInspection>;
+  /** Makes the pool, or opens an existing one (mounts it when needed). Returns its id and folder. */
+  open(pool: PoolRef): Promise<{ readonly poolId: string; readonly path: string }>;
+  /** Observes: space, health. Cheap enough for every 30 s. Never throws for a bad pool: it answers with causes. */
+  observe(pool: PoolRef): Promise<PoolObservation>;
+  /** Undoes open(): unmounts. Data stays. @throws FailedPrecondition while a volume is attached */
+  close(pool: PoolRef): Promise<void>;
+  /** Removes the pool's own files for good, when it holds no volume. A directory that the user gave stays. */
+  destroy(pool: PoolRef): Promise<void>;
+  /** All volumes and snapshots on the pool with their identities, the recycled ones too: for rescue and adoption. */
+  list(pool: PoolRef): Promise<readonly VolumeOnDisk[]>;
+  /** Removes leftovers of interrupted operations that belong to none of the known volumes' ids; returns what was removed. */
+  sweep(pool: PoolRef): Promise<readonly string[]>;
+}
+
+export interface PoolInspection {
+  readonly plan: readonly string[];
+  readonly capacityBytes: number;
+  readonly existing: boolean;
+  readonly warnings: readonly Cause[];
+}
+
+export interface PoolObservation {
+  readonly present: boolean;
+  readonly path?: string;
+  readonly filesystem?: string;
+  readonly capacityBytes: number;
+  readonly freeBytes: number;
+  readonly causes: readonly Cause[];
+}
+
+export interface VolumeRef {
+  readonly pool: PoolRef;
+  readonly volumeId: string;
+}
+
+export interface SnapshotRef extends VolumeRef {
+  readonly snapshotId: string;
+}
+
+/** Identity beside the data: everything rescue needs. Formats: docs/formats.md. */
+export interface VolumeIdentity {
+  readonly name: string;
+  readonly uid: string;
+  readonly volumeId: string;
+  readonly sizeBytes: number;
+  readonly className: string;
+  readonly mode: 'filesystem' | 'block';
+  readonly filesystem?: 'xfs' | 'ext4';
+  readonly provisioning: 'thin' | 'thick';
+  readonly createdAt: string;
+  readonly generation: number;
+  readonly claim?: ClaimRef;
+  /** "snapshot <volumeId>/<snapshotId>" or "volume <volumeId>" that it was made from. */
+  readonly parent?: string;
+  readonly recycled?: { readonly deletedAt: string; readonly expiresAt: string };
+}
+
+export interface SnapshotIdentity {
+  readonly name: string;
+  readonly uid: string;
+  readonly snapshotId: string;
+  readonly volumeId: string;
+  readonly sizeBytes: number;
+  readonly cutAt: string;
+  readonly consistency: 'crash' | 'filesystem';
+  readonly group?: string;
+}
+
+export interface VolumeOnDisk {
+  readonly volumeId: string;
+  /** Undefined when the identity file is missing or damaged; `problem` says how. */
+  readonly identity?: VolumeIdentity;
+  readonly problem?: string;
+  readonly dataPath: string;
+  readonly sizeBytes: number;
+  readonly recycled: boolean;
+  readonly snapshots: readonly { readonly snapshotId: string; readonly identity?: SnapshotIdentity; readonly problem?: string; readonly dataPath: string; readonly sizeBytes: number }[];
+}
+
+export interface CreateVolume {
+  readonly volume: VolumeRef;
+  readonly identity: VolumeIdentity;
+  /** For thin and thick see Policy. The device comes up formatted when the engine can (`preformatted`), else the agent formats it. */
+  readonly parameters: Readonly<Record<string, string>>;
+  readonly source?: { readonly kind: 'snapshot'; readonly snapshot: SnapshotRef } | { readonly kind: 'volume'; readonly volume: VolumeRef } | { readonly kind: 'move'; readonly volume: VolumeRef };
+}
+
+export interface EngineVolumes {
+  /**
+   * Makes the volume: afterwards observe() tells `present`. A bigger size than the source's is honoured here; the file
+   * system grows when it is mounted. @throws ResourceExhausted with blame PoolFull
+   */
+  create(request: CreateVolume): Promise<void>;
+  observe(volume: VolumeRef): Promise<VolumeObservation>;
+  /** Exclusive and shared bytes: exact but not free (reads the extent map). */
+  usage(volume: VolumeRef): Promise<{ readonly exclusiveBytes: number; readonly sharedBytes: number; readonly extents?: number }>;
+  /** Writes the identity anew when it differs. */
+  setIdentity(volume: VolumeRef, identity: VolumeIdentity): Promise<void>;
+  /** Grows the device, attached or not; never shrinks. */
+  expand(volume: VolumeRef, sizeBytes: number): Promise<void>;
+  /** Gives the node a block device. Repeating it answers the same device. */
+  attach(volume: VolumeRef, options: { readonly readOnly: boolean }): Promise<AttachedDevice>;
+  /** @throws FailedPrecondition with blame InUse and the holder's name while something holds the device */
+  detach(volume: VolumeRef): Promise<void>;
+  /** For good, with its snapshots. @throws FailedPrecondition while attached */
+  delete(volume: VolumeRef): Promise<void>;
+  /** Into the recycle bin of the pool and back; the data stays as it is. @throws FailedPrecondition while attached */
+  recycle?(volume: VolumeRef, until: { readonly deletedAt: string; readonly expiresAt: string }): Promise<void>;
+  restoreRecycled?(volume: VolumeRef, identity: VolumeIdentity): Promise<void>;
+}
+
+export interface VolumeObservation {
+  readonly present: boolean;
+  readonly recycled: boolean;
+  readonly sizeBytes: number;
+  readonly identity?: VolumeIdentity;
+  /** Device of this volume on this node, when attached. */
+  readonly attached?: AttachedDevice;
+  readonly snapshotIds: readonly string[];
+  readonly causes: readonly Cause[];
+}
+
+export interface AttachedDevice {
+  readonly device: string;
+  readonly readOnly: boolean;
+  readonly layers: readonly Layer[];
+  readonly causes: readonly Cause[];
+}
+
+export interface EngineSnapshots {
+  /** Everything that can be done before writes are held back (the first pass of a two-pass clone). Optional to call. */
+  prepare(snapshot: SnapshotRef): Promise<void>;
+  /** The instant itself: short, atomic, without waiting for anything else. Nothing durable yet. */
+  cut(snapshot: SnapshotRef): Promise<void>;
+  /** Makes a cut snapshot durable and visible with its identity. Until then a crash leaves nothing that counts. */
+  commit(snapshot: SnapshotRef, identity: SnapshotIdentity): Promise<void>;
+  /** Undoes prepare and cut of a snapshot that is not committed. */
+  abandon(snapshot: SnapshotRef): Promise<void>;
+  observe(snapshot: SnapshotRef): Promise<{ readonly present: boolean; readonly sizeBytes: number; readonly identity?: SnapshotIdentity; readonly causes: readonly Cause[] }>;
+  usage(snapshot: SnapshotRef): Promise<{ readonly exclusiveBytes: number; readonly sharedBytes: number }>;
+  delete(snapshot: SnapshotRef): Promise<void>;
+  /** Puts the snapshot's bytes in place of the volume's in one instant. @throws FailedPrecondition while attached */
+  restore?(snapshot: SnapshotRef): Promise<void>;
+}
+
+export interface EngineDiff {
+  /** Ranges that hold data in a snapshot. */
+  allocated(snapshot: SnapshotRef, page: { readonly fromBytes: number; readonly limit: number }): Promise<RangePage>;
+  /** Ranges of `target` that differ from `base`; both are kept snapshots of one volume. */
+  changed(base: SnapshotRef, target: SnapshotRef, page: { readonly fromBytes: number; readonly limit: number }): Promise<RangePage>;
+}
+
+export type { ByteRange, RangePage };

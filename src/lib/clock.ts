@@ -1,0 +1,22 @@
+/** Time as a dependency, so that tests of deadlines and retention need not wait. */
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  nowMs(): number;
+  /** Calls back once after the delay; the returned function cancels it. Never keeps the process alive by itself. */
+  after(delayMs: number, callback: () => void): () => void;
+}
+
+/** The machine's clock. */
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  after: (delayMs, callback) => {
+    const timer = setTimeout(callback, delayMs);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
+
+/** An RFC 3339 time stamp of the clock's present, the form of all times in objects. */
+export function timestamp(clock: Clock): string {
+  return new Date(clock.nowMs()).toISOString();
+}

@@ -1,0 +1,38 @@
+import { z } from 'zod';
+import { Cause } from './cause.ts';
+import { Layer } from './layer.ts';
+import { Bytes, Name } from './meta.ts';
+
+/** A place where an attached volume is to be seen. */
+export const Publication = z.object({ path: z.string().startsWith('/').max(4095), readOnly: z.boolean().default(false) }).strict();
+
+/** A volume in use on a node. The name is `<volumeId>.<node>` shortened to a label by attachmentName(). */
+export const AttachmentSpec = z
+  .object({
+    volumeName: Name,
+    volumeUid: z.string(),
+    volumeId: z.string(),
+    nodeName: Name,
+    access: z.enum(['filesystem', 'block']),
+    readOnly: z.boolean().default(false),
+    mountOptions: z.array(z.string()).default([]),
+    /** Where the file system is mounted once; the agent chooses a place below the data folder when absent. */
+    stagingPath: z.string().startsWith('/').optional(),
+    published: z.array(Publication).default([]),
+  })
+  .strict();
+
+export const AttachmentStatus = z.object({
+  observedGeneration: z.int().default(0),
+  phase: z.enum(['Pending', 'Attached', 'Detaching', 'Failed']).default('Pending'),
+  devicePath: z.string().optional(),
+  stagingPath: z.string().optional(),
+  published: z.array(z.string()).default([]),
+  layers: z.array(Layer).default([]),
+  filesystemBytes: Bytes.optional(),
+  filesystemUsedBytes: Bytes.optional(),
+  causes: z.array(Cause).default([]),
+});
+export type AttachmentSpec = z.infer<typeof AttachmentSpec>;
+export type AttachmentStatus = z.infer<typeof AttachmentStatus>;
+export type Publication = z.infer<typeof Publication>;

@@ -1,0 +1,176 @@
+/**
+ * The catalogue of causes. One row per state that keeps something from being as it should be; codes are never reused.
+ * Each row has a page section in docs/causes.md (`npm run check` compares them).
+ *
+ * severity: blocking = what was asked for cannot happen; degraded = it works, at a risk; notice = worth knowing.
+ * {placeholders} are filled by makeCause().
+ */
+interface CauseEntry {
+  readonly severity: 'blocking' | 'degraded' | 'notice';
+  readonly message: string;
+  readonly nextStep: string;
+}
+
+const entries = {
+  PoolFull: {
+    severity: 'blocking',
+    message: 'pool {pool} has no room: {wanted} wanted, {free} free after its reserve',
+    nextStep: 'add a disk with `azekura pool add`, empty the recycle bin, or delete snapshots with `azekura snapshot delete`',
+  },
+  PoolNearFull: {
+    severity: 'degraded',
+    message: 'pool {pool} is {percent}% full; new volumes and snapshots stop at its reserve',
+    nextStep: 'add a disk with `azekura pool add`, or delete snapshots and recycled volumes before it fills',
+  },
+  PoolOvercommitted: {
+    severity: 'degraded',
+    message: 'pool {pool} has promised {promised} to thin volumes but has {capacity}',
+    nextStep: 'add capacity, or use thick volumes for what must never run out of space',
+  },
+  PoolMissing: {
+    severity: 'blocking',
+    message: 'the place of pool {pool} is not there: {place}',
+    nextStep: 'attach the disk or mount the file system that holds it; nothing has been deleted',
+  },
+  PoolReadOnly: {
+    severity: 'blocking',
+    message: 'pool {pool} is mounted read-only',
+    nextStep: 'look for disk errors in the kernel log (dmesg), repair the cause, then remount the pool',
+  },
+  PoolForeign: {
+    severity: 'blocking',
+    message: 'the place of pool {pool} holds another pool ({found} instead of {expected})',
+    nextStep: 'check which disk or file system is mounted there; Azekura will not write to it',
+  },
+  PoolIdentityDamaged: {
+    severity: 'blocking',
+    message: 'the identity file of pool {pool} cannot be read: {problem}',
+    nextStep: 'read the data with `azekura rescue list`, and restore the file from its copy beside it',
+  },
+  PoolNoJournal: {
+    severity: 'degraded',
+    message: 'pool {pool} lies on {filesystem} without a journal: a power cut can damage the pool and every volume in it',
+    nextStep: 'use this pool for trials only; for real data add a disk or a directory on XFS or journaled ext4',
+  },
+  PoolHostFull: {
+    severity: 'blocking',
+    message: 'the file system that holds the image of pool {pool} is full',
+    nextStep: 'free space on {place} first; do not run a repairing fsck while it is full',
+  },
+  PoolIoErrors: {
+    severity: 'degraded',
+    message: 'the device under pool {pool} reports I/O errors',
+    nextStep: 'replace the disk: drain the pool with `azekura pool drain {pool}`',
+  },
+  PoolDraining: {
+    severity: 'notice',
+    message: 'pool {pool} is being drained; nothing new is placed on it',
+    nextStep: 'wait for the drain task, or end it with `azekura pool drain {pool} --cancel`',
+  },
+  PoolNotFound: {
+    severity: 'blocking',
+    message: 'no pool can hold this volume: {reasons}',
+    nextStep: 'add a pool with `azekura pool add`, or choose another class',
+  },
+  ClassNotFound: {
+    severity: 'blocking',
+    message: 'class {class} does not exist',
+    nextStep: 'list the classes with `azekura class list`',
+  },
+  SourceNotFound: {
+    severity: 'blocking',
+    message: '{source} does not exist, so nothing can be made from it',
+    nextStep: 'list what there is with `azekura snapshot list` and `azekura volume list`',
+  },
+  NoLoopDevices: {
+    severity: 'blocking',
+    message: 'the kernel gives no free loop device: {problem}',
+    nextStep: 'load the module (modprobe loop), raise max_loop, or give the container access to /dev/loop-control',
+  },
+  NotDirectIo: {
+    severity: 'degraded',
+    message: 'volume {volume} is attached without direct I/O, so its writes are cached twice',
+    nextStep: 'check the sector size of the disk below the pool; detach and attach the volume after mending it',
+  },
+  HungCall: {
+    severity: 'blocking',
+    message: '{call} on {what} has not answered for {seconds} s; it was abandoned',
+    nextStep: 'find out why the device or server below does not answer (dmesg, cables, network); other volumes go on',
+  },
+  Frozen: {
+    severity: 'blocking',
+    message: 'the file system of volume {volume} is frozen by somebody else',
+    nextStep: 'thaw it with `fsfreeze --unfreeze {path}` when that program is no longer at work',
+  },
+  FreezeTimedOut: {
+    severity: 'degraded',
+    message: 'the file system of volume {volume} could not be frozen within {seconds} s, so the snapshot was not taken',
+    nextStep: 'take the snapshot when the volume is less busy, or with --no-freeze (crash-consistent)',
+  },
+  InUse: {
+    severity: 'blocking',
+    message: '{what} is in use by {holder}',
+    nextStep: 'stop what uses it, then `azekura volume umount`; the command is tried again by itself',
+  },
+  MountPointBusy: {
+    severity: 'blocking',
+    message: '{path} is not a free mount point: {problem}',
+    nextStep: 'choose another path, or empty this one',
+  },
+  IdentityDamaged: {
+    severity: 'degraded',
+    message: 'the identity file of volume {volume} cannot be read: {problem}',
+    nextStep: 'the data is untouched; it is written anew from the state, or look at it with `azekura rescue list`',
+  },
+  BackingMissing: {
+    severity: 'blocking',
+    message: 'the data of volume {volume} is not in its pool: {path}',
+    nextStep: 'look for it with `azekura rescue list` on every disk; nothing is made anew in its place',
+  },
+  FilesystemNeedsCheck: {
+    severity: 'blocking',
+    message: 'the file system of volume {volume} is damaged and needs a check: {problem}',
+    nextStep: 'unmount it and run `azekura volume repair {volume}` (needs free space in the pool)',
+  },
+  FilesystemGrowthBlocked: {
+    severity: 'degraded',
+    message: 'volume {volume} has grown, its mounted file system has not: {problem}',
+    nextStep: 'unmount and mount the volume; it grows then',
+  },
+  MountFailed: {
+    severity: 'blocking',
+    message: 'volume {volume} cannot be mounted: {problem}',
+    nextStep: 'read the kernel log (dmesg); look at the data with `azekura rescue mount`',
+  },
+  ToolMissing: {
+    severity: 'blocking',
+    message: '{tool} is not installed',
+    nextStep: 'install the package {package}',
+  },
+  PermissionMissing: {
+    severity: 'blocking',
+    message: 'this process may not {action}: {problem}',
+    nextStep: 'run Azekura as root with the capabilities named in docs/guide.md',
+  },
+  SnapshotSourceGone: {
+    severity: 'blocking',
+    message: 'volume {volume} of snapshot {snapshot} does not exist',
+    nextStep: 'delete this snapshot object; no data belongs to it',
+  },
+  NodeCordoned: {
+    severity: 'notice',
+    message: 'node {node} is cordoned; nothing new is placed on it',
+    nextStep: '`azekura node uncordon {node}` when it may be used again',
+  },
+  StepFailed: {
+    severity: 'blocking',
+    message: 'step {step} failed: {problem}',
+    nextStep: 'it is tried again by itself; `azekura task show {task}` has the details',
+  },
+} satisfies Record<string, CauseEntry>;
+
+export type CauseCode = keyof typeof entries;
+export type { CauseEntry };
+
+/** All causes by code. */
+export const causeCatalogue: Readonly<Record<CauseCode, CauseEntry>> = entries;

@@ -1,0 +1,27 @@
+import { z } from 'zod';
+
+/** What a Class says of a volume, copied into the volume when it is made, so that a later change of the class harms nobody. */
+export const Policy = z
+  .object({
+    engine: z.string().default('file').describe('Kind of engine: file, lvm, drbd, …'),
+    replicas: z.int().min(1).max(3).default(1).describe('Copies of the data on different nodes'),
+    provisioning: z
+      .enum(['thin', 'thick'])
+      .default('thin')
+      .describe('thin allocates on first write; thick reserves everything at once and is immune to a full pool'),
+    filesystem: z.enum(['xfs', 'ext4']).default('xfs').describe('File system of volumes of mode filesystem'),
+    mountOptions: z.array(z.string().max(128)).max(32).default([]).describe('Options of the mount, checked against a list'),
+    encryption: z.enum(['none']).default('none').describe('Encryption at rest'),
+    shared: z.boolean().default(false).describe('Whether several nodes may write at once'),
+    poolSelector: z
+      .object({
+        names: z.array(z.string()).optional(),
+        labels: z.record(z.string(), z.string()).optional(),
+      })
+      .strict()
+      .default({})
+      .describe('Which pools may hold the volume; empty means any pool of the engine'),
+    parameters: z.record(z.string(), z.string()).default({}).describe("The engine's own parameters"),
+  })
+  .strict();
+export type Policy = z.infer<typeof Policy>;
