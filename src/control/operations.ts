@@ -1,6 +1,6 @@
-import type { Class, Node, Pool, RecycledVolume, Snapshot, SnapshotGroup, Volume } from '../model/kinds.ts';
-import type { ClassSpec } from '../model/class.ts';
 import type { Cause } from '../model/cause.ts';
+import type { ClassSpec } from '../model/class.ts';
+import type { Class, Node, Pool, RecycledVolume, Snapshot, SnapshotGroup, Volume } from '../model/kinds.ts';
 import type { PoolSpec } from '../model/pool.ts';
 import type { ClaimRef, VolumeSource } from '../model/volume.ts';
 
@@ -22,7 +22,10 @@ export interface Operations {
   undeleteVolume(name: string, options?: { readonly as?: string; readonly dryRun?: boolean }): Promise<Volume>;
   /** Removes a recycled volume for good before its time. */
   purgeVolume(recycledName: string): Promise<RecycledVolume>;
-  mountVolume(name: string, options: { readonly path: string; readonly readOnly?: boolean; readonly mountOptions?: readonly string[] }): Promise<Volume>;
+  mountVolume(
+    name: string,
+    options: { readonly path: string; readonly readOnly?: boolean; readonly mountOptions?: readonly string[] },
+  ): Promise<Volume>;
   /** One path, or all. Not an error when it is not mounted. */
   unmountVolume(name: string, options?: { readonly path?: string }): Promise<Volume>;
   /** @throws FailedPrecondition while attached */
@@ -31,18 +34,44 @@ export interface Operations {
   repairVolume(name: string): Promise<Volume>;
   labelVolume(name: string, labels: Readonly<Record<string, string | null>>): Promise<Volume>;
 
-  createSnapshot(request: { readonly name: string; readonly volumeName: string; readonly freeze?: boolean; readonly labels?: Readonly<Record<string, string>>; readonly dryRun?: boolean }): Promise<Snapshot>;
+  createSnapshot(request: {
+    readonly name: string;
+    readonly volumeName: string;
+    readonly freeze?: boolean;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly dryRun?: boolean;
+  }): Promise<Snapshot>;
   /** @throws FailedPrecondition for a member of a group */
   deleteSnapshot(name: string, options?: { readonly dryRun?: boolean }): Promise<void>;
-  createSnapshotGroup(request: { readonly name: string; readonly volumeNames: readonly string[]; readonly freeze?: boolean; readonly dryRun?: boolean }): Promise<SnapshotGroup>;
+  createSnapshotGroup(request: {
+    readonly name: string;
+    readonly volumeNames: readonly string[];
+    readonly freeze?: boolean;
+    readonly dryRun?: boolean;
+  }): Promise<SnapshotGroup>;
   /** With all its members. */
   deleteSnapshotGroup(name: string): Promise<void>;
 
   /** dryRun tells the steps, without touching anything. */
-  createPool(request: { readonly name: string; readonly spec: Partial<PoolSpec> & Pick<PoolSpec, 'source'>; readonly labels?: Readonly<Record<string, string>>; readonly dryRun?: boolean }): Promise<{ readonly pool: Pool; readonly plan: readonly string[]; readonly warnings: readonly Cause[] }>;
-  updatePool(name: string, spec: Partial<Pick<PoolSpec, 'reservePercent' | 'overcommitRatio' | 'warnPercent' | 'cordoned'>>): Promise<Pool>;
+  createPool(request: {
+    readonly name: string;
+    readonly spec: Partial<PoolSpec> & Pick<PoolSpec, 'source'>;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly dryRun?: boolean;
+  }): Promise<{ readonly pool: Pool; readonly plan: readonly string[]; readonly warnings: readonly Cause[] }>;
+  updatePool(
+    name: string,
+    spec: Partial<Pick<PoolSpec, 'reservePercent' | 'overcommitRatio' | 'warnPercent' | 'cordoned'>>,
+  ): Promise<Pool>;
   /** Moves every volume to other pools of the machine; `cannot` names what stays and why. */
-  drainPool(name: string, options?: { readonly cancel?: boolean; readonly dryRun?: boolean }): Promise<{ readonly pool: Pool; readonly moves: readonly { readonly volume: string; readonly to: string }[]; readonly cannot: readonly { readonly volume: string; readonly why: Cause }[] }>;
+  drainPool(
+    name: string,
+    options?: { readonly cancel?: boolean; readonly dryRun?: boolean },
+  ): Promise<{
+    readonly pool: Pool;
+    readonly moves: readonly { readonly volume: string; readonly to: string }[];
+    readonly cannot: readonly { readonly volume: string; readonly why: Cause }[];
+  }>;
   /** Forgets an empty pool; with destroy its own files go too. @throws FailedPrecondition while it holds volumes */
   removePool(name: string, options?: { readonly destroy?: boolean; readonly dryRun?: boolean }): Promise<void>;
 
@@ -76,7 +105,13 @@ export interface CreateVolumeRequest {
 /** Where a volume goes, or why not, for each pool that was looked at. */
 export interface PlacementAnswer {
   readonly chosen: readonly { readonly nodeName: string; readonly poolName: string }[];
-  readonly considered: readonly { readonly nodeName: string; readonly poolName: string; readonly fits: boolean; readonly reason: string; readonly score?: number }[];
+  readonly considered: readonly {
+    readonly nodeName: string;
+    readonly poolName: string;
+    readonly fits: boolean;
+    readonly reason: string;
+    readonly score?: number;
+  }[];
 }
 
 export interface WhyAnswer {
@@ -94,9 +129,18 @@ export interface InstanceStatus {
   readonly node: string;
   readonly version: string;
   readonly pools: readonly Pool[];
-  readonly volumes: { readonly total: number; readonly attached: number; readonly byPhase: Readonly<Record<string, number>> };
+  readonly volumes: {
+    readonly total: number;
+    readonly attached: number;
+    readonly byPhase: Readonly<Record<string, number>>;
+  };
   readonly snapshots: number;
   readonly recycled: { readonly count: number; readonly bytes: number };
-  readonly runningTasks: readonly { readonly name: string; readonly verb: string; readonly subject: string; readonly step?: string }[];
+  readonly runningTasks: readonly {
+    readonly name: string;
+    readonly verb: string;
+    readonly subject: string;
+    readonly step?: string;
+  }[];
   readonly problems: readonly { readonly cause: Cause; readonly affects: readonly string[] }[];
 }

@@ -168,7 +168,13 @@ export interface VolumeOnDisk {
   readonly dataPath: string;
   readonly sizeBytes: number;
   readonly recycled: boolean;
-  readonly snapshots: readonly { readonly snapshotId: string; readonly identity?: SnapshotIdentity; readonly problem?: string; readonly dataPath: string; readonly sizeBytes: number }[];
+  readonly snapshots: readonly {
+    readonly snapshotId: string;
+    readonly identity?: SnapshotIdentity;
+    readonly problem?: string;
+    readonly dataPath: string;
+    readonly sizeBytes: number;
+  }[];
 }
 
 export interface CreateVolume {
@@ -176,7 +182,10 @@ export interface CreateVolume {
   readonly identity: VolumeIdentity;
   /** For thin and thick see Policy. The device comes up formatted when the engine can (`preformatted`), else the agent formats it. */
   readonly parameters: Readonly<Record<string, string>>;
-  readonly source?: { readonly kind: 'snapshot'; readonly snapshot: SnapshotRef } | { readonly kind: 'volume'; readonly volume: VolumeRef } | { readonly kind: 'move'; readonly volume: VolumeRef };
+  readonly source?:
+    | { readonly kind: 'snapshot'; readonly snapshot: SnapshotRef }
+    | { readonly kind: 'volume'; readonly volume: VolumeRef }
+    | { readonly kind: 'move'; readonly volume: VolumeRef };
 }
 
 export interface EngineVolumes {
@@ -187,7 +196,9 @@ export interface EngineVolumes {
   create(request: CreateVolume): Promise<void>;
   observe(volume: VolumeRef): Promise<VolumeObservation>;
   /** Exclusive and shared bytes: exact but not free (reads the extent map). */
-  usage(volume: VolumeRef): Promise<{ readonly exclusiveBytes: number; readonly sharedBytes: number; readonly extents?: number }>;
+  usage(
+    volume: VolumeRef,
+  ): Promise<{ readonly exclusiveBytes: number; readonly sharedBytes: number; readonly extents?: number }>;
   /** Writes the identity anew when it differs. */
   setIdentity(volume: VolumeRef, identity: VolumeIdentity): Promise<void>;
   /** Grows the device, attached or not; never shrinks. */
@@ -230,7 +241,14 @@ export interface EngineSnapshots {
   commit(snapshot: SnapshotRef, identity: SnapshotIdentity): Promise<void>;
   /** Undoes prepare and cut of a snapshot that is not committed. */
   abandon(snapshot: SnapshotRef): Promise<void>;
-  observe(snapshot: SnapshotRef): Promise<{ readonly present: boolean; readonly sizeBytes: number; readonly identity?: SnapshotIdentity; readonly causes: readonly Cause[] }>;
+  observe(
+    snapshot: SnapshotRef,
+  ): Promise<{
+    readonly present: boolean;
+    readonly sizeBytes: number;
+    readonly identity?: SnapshotIdentity;
+    readonly causes: readonly Cause[];
+  }>;
   usage(snapshot: SnapshotRef): Promise<{ readonly exclusiveBytes: number; readonly sharedBytes: number }>;
   delete(snapshot: SnapshotRef): Promise<void>;
   /** Puts the snapshot's bytes in place of the volume's in one instant. @throws FailedPrecondition while attached */
@@ -241,7 +259,11 @@ export interface EngineDiff {
   /** Ranges that hold data in a snapshot. */
   allocated(snapshot: SnapshotRef, page: { readonly fromBytes: number; readonly limit: number }): Promise<RangePage>;
   /** Ranges of `target` that differ from `base`; both are kept snapshots of one volume. */
-  changed(base: SnapshotRef, target: SnapshotRef, page: { readonly fromBytes: number; readonly limit: number }): Promise<RangePage>;
+  changed(
+    base: SnapshotRef,
+    target: SnapshotRef,
+    page: { readonly fromBytes: number; readonly limit: number },
+  ): Promise<RangePage>;
 }
 
 export type { ByteRange, RangePage };

@@ -37,29 +37,53 @@ export interface Kernel {
   /** ftruncate + fsync. */
   truncate(path: string, sizeBytes: number): Promise<void>;
   /** FICLONE of the whole file over `to` (made when absent); atomic. fsync of file and folder unless sync is false. */
-  clone(from: string, to: string, options?: { readonly sync?: boolean; readonly extentSizeBytes?: number }): Promise<void>;
+  clone(
+    from: string,
+    to: string,
+    options?: { readonly sync?: boolean; readonly extentSizeBytes?: number },
+  ): Promise<void>;
   /** FICLONERANGE in pieces while the source is written: the first pass of a two-pass snapshot (XFS). Stops early after budgetMs and tells where. */
-  cloneRange(from: string, to: string, options: { readonly offsetBytes: number; readonly pieceBytes: number; readonly budgetMs: number }): Promise<{ readonly nextOffsetBytes: number; readonly done: boolean }>;
+  cloneRange(
+    from: string,
+    to: string,
+    options: { readonly offsetBytes: number; readonly pieceBytes: number; readonly budgetMs: number },
+  ): Promise<{ readonly nextOffsetBytes: number; readonly done: boolean }>;
   /** A real copy that keeps holes, never sharing blocks. In pieces, as cloneRange. */
-  copyRange(from: string, to: string, options: { readonly offsetBytes: number; readonly budgetMs: number }): Promise<{ readonly nextOffsetBytes: number; readonly done: boolean; readonly copiedBytes: number }>;
+  copyRange(
+    from: string,
+    to: string,
+    options: { readonly offsetBytes: number; readonly budgetMs: number },
+  ): Promise<{ readonly nextOffsetBytes: number; readonly done: boolean; readonly copiedBytes: number }>;
   /** Exclusive, shared and unwritten bytes and the number of extents, by FIEMAP. */
   extentUsage(path: string, options?: { readonly sync?: boolean }): Promise<ExtentUsage>;
   /** Ranges that hold data in a static file, ascending, from an offset, at most `limit`. */
   allocatedRanges(path: string, options: { readonly fromBytes: number; readonly limit: number }): Promise<RangePage>;
   /** Ranges that differ between two static files that share extents (holes = zeroes), ascending, at most `limit`. */
-  changedRanges(base: string, target: string, options: { readonly fromBytes: number; readonly limit: number }): Promise<RangePage>;
+  changedRanges(
+    base: string,
+    target: string,
+    options: { readonly fromBytes: number; readonly limit: number },
+  ): Promise<RangePage>;
   /** Returns speculative CoW preallocation of the file system to the free space (XFS_IOC_FREE_EOFBLOCKS). */
   freePreallocation(path: string): Promise<void>;
   /** A fresh UUID for the clean, unmounted ext4 or XFS file system in a backing file or device; no external tool. */
   setFilesystemUuid(path: string, filesystem: 'xfs' | 'ext4', uuid: string): Promise<void>;
   /** Type and UUID of the file system in a file or device, by its superblock; undefined for none. `clean` = no journal replay is due. */
-  probeFilesystem(path: string): Promise<{ readonly filesystem: string; readonly uuid: string; readonly clean: boolean; readonly sizeBytes: number } | undefined>;
+  probeFilesystem(
+    path: string,
+  ): Promise<
+    | { readonly filesystem: string; readonly uuid: string; readonly clean: boolean; readonly sizeBytes: number }
+    | undefined
+  >;
   /** Whether the file's file system can share extents (FICLONE), tried for real with two temporary files in the folder. */
   canClone(directory: string): Promise<boolean>;
 
   // Loop devices
   /** LOOP_CONFIGURE with 4096-byte blocks and direct I/O, then reads back what the kernel really set. @throws ResourceExhausted with blame NoLoopDevices */
-  attachLoop(file: string, options?: { readonly readOnly?: boolean; readonly directIo?: boolean }): Promise<{ readonly device: string; readonly directIo: boolean }>;
+  attachLoop(
+    file: string,
+    options?: { readonly readOnly?: boolean; readonly directIo?: boolean },
+  ): Promise<{ readonly device: string; readonly directIo: boolean }>;
   /** Detaches and waits until the kernel has let go. Does nothing when the device no longer backs the file. @throws FailedPrecondition (still held) */
   detachLoop(device: string, file: string): Promise<void>;
   /** LOOP_SET_CAPACITY: the device takes over the size of its file. */
@@ -68,7 +92,12 @@ export interface Kernel {
   changeLoopFile(device: string, file: string): Promise<void>;
 
   // Mounts
-  mount(options: { readonly source: string; readonly target: string; readonly filesystem: string; readonly options?: readonly string[] }): Promise<void>;
+  mount(options: {
+    readonly source: string;
+    readonly target: string;
+    readonly filesystem: string;
+    readonly options?: readonly string[];
+  }): Promise<void>;
   /** Bind mount, then remounted read-only when asked. The target must exist. */
   bindMount(source: string, target: string, options?: { readonly readOnly?: boolean }): Promise<void>;
   /** Not an error when nothing is mounted there. @throws FailedPrecondition (busy) */

@@ -11,7 +11,8 @@ export function parseDurationMs(text: string): number | undefined {
   if (/^\d+$/.test(text)) return Number(text) * 1_000;
   if (!/^(\d+(ms|s|m|h|d))+$/.test(text)) return undefined;
   let totalMs = 0;
-  for (const [, count, unit] of text.matchAll(/(\d+)(ms|s|m|h|d)/g)) totalMs += Number(count) * (unitsMs[unit ?? 's'] ?? 0);
+  for (const [, count, unit] of text.matchAll(/(\d+)(ms|s|m|h|d)/g))
+    totalMs += Number(count) * (unitsMs[unit ?? 's'] ?? 0);
   return totalMs;
 }
 

@@ -19,7 +19,9 @@ const units: Readonly<Record<string, number>> = {
 };
 
 /** The outcome of reading a quantity: bytes, or one clause that says what is wrong with the text. */
-export type ParsedQuantity = { readonly ok: true; readonly bytes: number } | { readonly ok: false; readonly problem: string };
+export type ParsedQuantity =
+  | { readonly ok: true; readonly bytes: number }
+  | { readonly ok: false; readonly problem: string };
 
 /**
  * Reads a size. Fractions are rounded up to a whole byte, as Kubernetes does.
@@ -30,7 +32,8 @@ export function parseQuantity(text: string): ParsedQuantity {
   const match = /^(-?\d+(?:\.\d+)?)([A-Za-z]*)$/.exec(text.trim());
   if (!match) return { ok: false, problem: 'is not a size; write a number with a unit, for example 10Gi' };
   const unit = units[match[2] ?? ''];
-  if (unit === undefined) return { ok: false, problem: `has the unknown unit "${match[2]}"; use Ki, Mi, Gi, Ti, Pi or k, M, G, T, P` };
+  if (unit === undefined)
+    return { ok: false, problem: `has the unknown unit "${match[2]}"; use Ki, Mi, Gi, Ti, Pi or k, M, G, T, P` };
   const bytes = Math.ceil(Number(match[1]) * unit);
   if (bytes <= 0) return { ok: false, problem: 'must be greater than zero' };
   if (!Number.isSafeInteger(bytes)) return { ok: false, problem: 'is too large; the largest size is 8Pi' };

@@ -4,7 +4,9 @@ import { Layer } from './layer.ts';
 import { Bytes, Name } from './meta.ts';
 
 /** A place where an attached volume is to be seen. */
-export const Publication = z.object({ path: z.string().startsWith('/').max(4095), readOnly: z.boolean().default(false) }).strict();
+export const Publication = z
+  .object({ path: z.string().startsWith('/').max(4095), readOnly: z.boolean().default(false) })
+  .strict();
 
 /** A volume in use on a node. The name is `<volumeId>.<node>` shortened to a label by attachmentName(). */
 export const AttachmentSpec = z

@@ -8,7 +8,15 @@ export const RepositorySpec = z
     target: z.discriminatedUnion('kind', [
       z.object({ kind: z.literal('directory'), path: z.string().startsWith('/') }).strict(),
       z.object({ kind: z.literal('nfs'), server: z.string(), path: z.string().startsWith('/') }).strict(),
-      z.object({ kind: z.literal('s3'), endpoint: z.url(), bucket: z.string(), prefix: z.string().default(''), region: z.string().optional() }).strict(),
+      z
+        .object({
+          kind: z.literal('s3'),
+          endpoint: z.url(),
+          bucket: z.string(),
+          prefix: z.string().default(''),
+          region: z.string().optional(),
+        })
+        .strict(),
     ]),
     /** Names of secrets, never their values. */
     keySecretName: Name.optional(),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { causeCatalogue, type CauseCode } from './causes.ts';
+import { type CauseCode, causeCatalogue } from './causes.ts';
 import { Timestamp } from './meta.ts';
 
 /** Something that is not as it should be: what (code), how we know (evidence), and what to do (next step). */

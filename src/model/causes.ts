@@ -15,7 +15,8 @@ const entries = {
   PoolFull: {
     severity: 'blocking',
     message: 'pool {pool} has no room: {wanted} wanted, {free} free after its reserve',
-    nextStep: 'add a disk with `azekura pool add`, empty the recycle bin, or delete snapshots with `azekura snapshot delete`',
+    nextStep:
+      'add a disk with `azekura pool add`, empty the recycle bin, or delete snapshots with `azekura snapshot delete`',
   },
   PoolNearFull: {
     severity: 'degraded',
@@ -49,7 +50,8 @@ const entries = {
   },
   PoolNoJournal: {
     severity: 'degraded',
-    message: 'pool {pool} lies on {filesystem} without a journal: a power cut can damage the pool and every volume in it',
+    message:
+      'pool {pool} lies on {filesystem} without a journal: a power cut can damage the pool and every volume in it',
     nextStep: 'use this pool for trials only; for real data add a disk or a directory on XFS or journaled ext4',
   },
   PoolHostFull: {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { AttachmentSpec, AttachmentStatus } from './attachment.ts';
 import { BackupSpec, BackupStatus, RepositorySpec, RepositoryStatus, ScheduleSpec, ScheduleStatus } from './backup.ts';
 import { ClassSpec, ClassStatus } from './class.ts';
-import { apiVersion, ObjectMeta, type NewMeta } from './meta.ts';
+import { apiVersion, type NewMeta, ObjectMeta } from './meta.ts';
 import { NodeSpec, NodeStatus } from './node.ts';
 import { PoolSpec, PoolStatus } from './pool.ts';
 import { ReplicaSpec, ReplicaStatus } from './replica.ts';
@@ -20,12 +20,36 @@ export const kinds = {
   Pool: { plural: 'pools', shortNames: ['po'], served: true, spec: PoolSpec, status: PoolStatus },
   Class: { plural: 'classes', shortNames: ['cl'], served: true, spec: ClassSpec, status: ClassStatus },
   Volume: { plural: 'volumes', shortNames: ['vol'], served: true, spec: VolumeSpec, status: VolumeStatus },
-  RecycledVolume: { plural: 'recycledvolumes', shortNames: ['rv'], served: true, spec: RecycledVolumeSpec, status: RecycledVolumeStatus },
+  RecycledVolume: {
+    plural: 'recycledvolumes',
+    shortNames: ['rv'],
+    served: true,
+    spec: RecycledVolumeSpec,
+    status: RecycledVolumeStatus,
+  },
   Replica: { plural: 'replicas', shortNames: ['rep'], served: true, spec: ReplicaSpec, status: ReplicaStatus },
-  Attachment: { plural: 'attachments', shortNames: ['att'], served: true, spec: AttachmentSpec, status: AttachmentStatus },
+  Attachment: {
+    plural: 'attachments',
+    shortNames: ['att'],
+    served: true,
+    spec: AttachmentSpec,
+    status: AttachmentStatus,
+  },
   Snapshot: { plural: 'snapshots', shortNames: ['snap'], served: true, spec: SnapshotSpec, status: SnapshotStatus },
-  SnapshotGroup: { plural: 'snapshotgroups', shortNames: ['sg'], served: true, spec: SnapshotGroupSpec, status: SnapshotGroupStatus },
-  Repository: { plural: 'repositories', shortNames: ['repo'], served: false, spec: RepositorySpec, status: RepositoryStatus },
+  SnapshotGroup: {
+    plural: 'snapshotgroups',
+    shortNames: ['sg'],
+    served: true,
+    spec: SnapshotGroupSpec,
+    status: SnapshotGroupStatus,
+  },
+  Repository: {
+    plural: 'repositories',
+    shortNames: ['repo'],
+    served: false,
+    spec: RepositorySpec,
+    status: RepositoryStatus,
+  },
   Backup: { plural: 'backups', shortNames: ['bk'], served: false, spec: BackupSpec, status: BackupStatus },
   Schedule: { plural: 'schedules', shortNames: ['sch'], served: false, spec: ScheduleSpec, status: ScheduleStatus },
   Task: { plural: 'tasks', shortNames: ['ta'], served: true, spec: TaskSpec, status: TaskStatus },
@@ -80,6 +104,9 @@ export function resourceSchema<K extends Kind>(kind: K) {
 export function kindFromWord(word: string): Kind | undefined {
   const lower = word.toLowerCase();
   return kindNames.find(
-    (kind) => kind.toLowerCase() === lower || kinds[kind].plural === lower || (kinds[kind].shortNames as readonly string[]).includes(lower),
+    (kind) =>
+      kind.toLowerCase() === lower ||
+      kinds[kind].plural === lower ||
+      (kinds[kind].shortNames as readonly string[]).includes(lower),
   );
 }

@@ -10,7 +10,11 @@ export const Policy = z
       .default('thin')
       .describe('thin allocates on first write; thick reserves everything at once and is immune to a full pool'),
     filesystem: z.enum(['xfs', 'ext4']).default('xfs').describe('File system of volumes of mode filesystem'),
-    mountOptions: z.array(z.string().max(128)).max(32).default([]).describe('Options of the mount, checked against a list'),
+    mountOptions: z
+      .array(z.string().max(128))
+      .max(32)
+      .default([])
+      .describe('Options of the mount, checked against a list'),
     encryption: z.enum(['none']).default('none').describe('Encryption at rest'),
     shared: z.boolean().default(false).describe('Whether several nodes may write at once'),
     poolSelector: z

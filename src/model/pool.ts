@@ -29,8 +29,18 @@ export const PoolSpec = z
     nodeName: Name,
     source: PoolSource,
     reservePercent: z.number().min(0).max(50).default(5).describe('Share of the capacity that is never promised'),
-    overcommitRatio: z.number().min(1).max(100).default(2).describe('Promised bytes of thin volumes may exceed the capacity this many times'),
-    warnPercent: z.number().min(1).max(100).default(80).describe('From this fill on the pool has the cause PoolNearFull'),
+    overcommitRatio: z
+      .number()
+      .min(1)
+      .max(100)
+      .default(2)
+      .describe('Promised bytes of thin volumes may exceed the capacity this many times'),
+    warnPercent: z
+      .number()
+      .min(1)
+      .max(100)
+      .default(80)
+      .describe('From this fill on the pool has the cause PoolNearFull'),
     acceptNoJournal: z.boolean().default(false).describe('Consent to a host file system that a power cut can damage'),
     trial: z.boolean().default(false).describe('Made by `azekura up` for a first try'),
     draining: z.boolean().default(false),

@@ -21,7 +21,9 @@ export const ReplicaSpec = z
     /** Bytes to start from; resolved to ids that stay true when names change. */
     source: z
       .discriminatedUnion('kind', [
-        z.object({ kind: z.literal('snapshot'), volumeId: z.string(), snapshotId: z.string(), poolName: Name }).strict(),
+        z
+          .object({ kind: z.literal('snapshot'), volumeId: z.string(), snapshotId: z.string(), poolName: Name })
+          .strict(),
         z.object({ kind: z.literal('replica'), volumeId: z.string(), poolName: Name }).strict(),
         /** A move: the old replica is deleted when this one is ready. */
         z.object({ kind: z.literal('move'), volumeId: z.string(), poolName: Name }).strict(),

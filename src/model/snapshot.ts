@@ -14,7 +14,10 @@ export const SnapshotSpec = z
     groupName: Name.optional(),
     nodeName: Name.optional(),
     poolName: Name.optional(),
-    freeze: z.boolean().default(true).describe('Freeze the mounted file system, so that the snapshot needs no journal replay'),
+    freeze: z
+      .boolean()
+      .default(true)
+      .describe('Freeze the mounted file system, so that the snapshot needs no journal replay'),
   })
   .strict();
 

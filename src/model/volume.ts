@@ -35,13 +35,18 @@ export const VolumeSpec = z
     restore: z.object({ snapshotName: Name, requestId: z.string().max(64) }).optional(),
     /** A request to check and repair the file system; done once for each requestId. */
     repair: z.object({ requestId: z.string().max(64) }).optional(),
-    recycleMs: z.int().min(0).default(24 * 3_600_000),
+    recycleMs: z
+      .int()
+      .min(0)
+      .default(24 * 3_600_000),
   })
   .strict();
 
 export const VolumeStatus = z.object({
   observedGeneration: z.int().default(0),
-  phase: z.enum(['Pending', 'Creating', 'Ready', 'Expanding', 'Restoring', 'Moving', 'Deleting', 'Failed']).default('Pending'),
+  phase: z
+    .enum(['Pending', 'Creating', 'Ready', 'Expanding', 'Restoring', 'Moving', 'Deleting', 'Failed'])
+    .default('Pending'),
   /** The short id that names the volume's files and devices. */
   volumeId: z.string().optional(),
   sizeBytes: Bytes.default(0),

@@ -1,5 +1,5 @@
-import type { Kind, Resource } from '../model/kinds.ts';
 import { hasCode } from '../model/errors.ts';
+import type { Kind, Resource } from '../model/kinds.ts';
 import type { Change, StatusChange, Store } from './store.ts';
 
 const attempts = 20;
@@ -22,7 +22,11 @@ export async function change<K extends Kind>(
     if (!object) return undefined;
     const edited = edit(object);
     if (!edited) return object;
-    return store.update({ ...object, metadata: { ...object.metadata, ...edited.metadata }, spec: edited.spec ?? object.spec });
+    return store.update({
+      ...object,
+      metadata: { ...object.metadata, ...edited.metadata },
+      spec: edited.spec ?? object.spec,
+    });
   });
 }
 

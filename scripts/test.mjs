@@ -1,0 +1,81 @@
+// `npm test`: everything that CI runs, complete on a fresh clone. Ends with "N passed, N failed, N skipped"; every
+// skipped test is named with its reason before that line.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  fail,
+  installPackages,
+  requireNode,
+  requireNodeModules,
+  requireTools,
+  run,
+  testTools,
+} from './lib/environment.mjs';
+import { stages } from './lib/stages.mjs';
+
+requireNode();
+requireTools(testTools);
+const postgresql = '/usr/lib/postgresql';
+const hasPostgres =
+  existsSync(postgresql) &&
+  readdirSync(postgresql).some((version) => existsSync(path.join(postgresql, version, 'bin', 'pgbench')));
+if (!hasPostgres && process.getuid?.() === 0) installPackages(['postgresql', 'postgresql-contrib']);
+requireNodeModules();
+
+const totals = { passed: 0, failed: 0, skipped: 0 };
+const failures = [];
+const skips = [];
+
+for (const stage of stages) stageResult(stage.name, run('npx', ['--no-install', ...stage.command]));
+stageResult('build', run(process.execPath, ['scripts/build.mjs']));
+if (totals.failed === 0 || process.env.AZEKURA_TEST_ALL) {
+  vitest('unit');
+  vitest('system');
+}
+for (const skip of skips) console.log(`skipped: ${skip}`);
+for (const failure of failures) console.log(`failed: ${failure}`);
+console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
+process.exit(totals.failed === 0 ? 0 : 1);
+
+function stageResult(name, status) {
+  if (status === 0) totals.passed += 1;
+  else {
+    totals.failed += 1;
+    failures.push(name);
+  }
+}
+
+/** Runs one vitest project and adds its counts; a project that ran no test counts as a failure. */
+function vitest(project) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'azekura-test-'));
+  const report = path.join(folder, 'report.json');
+  const status = run('npx', [
+    '--no-install',
+    'vitest',
+    'run',
+    '--project',
+    project,
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+  ]);
+  if (!existsSync(report)) fail(`vitest wrote no report for the project ${project}`, 'read its output above');
+  const results = JSON.parse(readFileSync(report, 'utf8'));
+  rmSync(folder, { recursive: true });
+  totals.passed += results.numPassedTests;
+  totals.failed += results.numFailedTests;
+  for (const file of results.testResults) {
+    for (const test of file.assertionResults) {
+      const name = `${path.basename(file.name)}: ${test.fullName}`;
+      if (test.status === 'pending' || test.status === 'skipped' || test.status === 'todo') {
+        totals.skipped += 1;
+        skips.push(name);
+      } else if (test.status === 'failed') failures.push(name);
+    }
+  }
+  if (results.numTotalTests === 0 || (status !== 0 && results.numFailedTests === 0)) {
+    totals.failed += 1;
+    failures.push(`project ${project} as a whole`);
+  }
+}
