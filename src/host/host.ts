@@ -30,6 +30,12 @@ export interface Host {
   /** Disks and partitions with what is on them (lsblk, blkid). */
   blockDevices(): Promise<readonly BlockDeviceInfo[]>;
 
+  /**
+   * A cheap look at the space of a mounted file system, without a helper process, for what is watched all the time.
+   * Undefined when it cannot be had just now; then kernel().statfs() tells why.
+   */
+  glanceAtSpace(path: string): Promise<{ readonly sizeBytes: number; readonly freeBytes: number } | undefined>;
+
   /** Who keeps a device or mount busy: processes of other mount namespaces, open files. Best effort, for messages. */
   holders(target: { readonly device?: string; readonly path?: string }): Promise<readonly string[]>;
 

@@ -1,3 +1,5 @@
+import type { LoopDevice } from './host.ts';
+
 /**
  * Kernel and file-system calls of one domain. Each method is one round trip to a helper process; kernel/calls.ts has the
  * synchronous implementation that runs there. Calls are idempotent where the comment says so, so that a step can be
@@ -9,19 +11,35 @@
  * names the call, the path and the errno; details = { errno, call }.
  */
 export interface Kernel {
+  /**
+   * Several calls in one round trip, one after the other: a round trip costs more than most calls. The first failure
+   * ends it and is thrown; what came before it has happened. The deadline is that of all together.
+   *
+   * @returns the calls' results, in their order
+   */
+  batch<const Calls extends readonly BatchCall[]>(calls: Calls): Promise<BatchResults<Calls>>;
+
   // Files. Paths are absolute and never follow a symbolic link in their last part.
   /** Undefined when it is not there. Refuses files above 1 MiB. */
   readTextFile(path: string): Promise<string | undefined>;
   /** Replaces the file in one instant and durably: temporary file, fsync, rename, fsync of the folder. Idempotent. */
-  writeTextFile(path: string, text: string, mode?: number): Promise<void>;
+  writeTextFile(path: string, text: string, mode?: number, options?: SyncOption): Promise<void>;
   /** With all parents; not an error when it is there. Durable. */
-  makeDirectory(path: string, mode?: number): Promise<void>;
+  makeDirectory(path: string, mode?: number, options?: SyncOption): Promise<void>;
   /** Names in the folder, sorted; undefined when it is not there. */
   listDirectory(path: string): Promise<readonly string[] | undefined>;
   /** Removes a file or a whole tree of our own; does not cross mounts or follow links; not an error when it is not there. Durable. */
   removeTree(path: string): Promise<void>;
-  /** Renames and makes it durable in both folders. @throws AlreadyExists when `to` is there, unless `replace` */
-  rename(from: string, to: string, options?: { readonly replace?: boolean }): Promise<void>;
+  /**
+   * Renames and makes it durable in both folders; with `contents` first a folder itself and the files directly in it.
+   *
+   * @throws AlreadyExists when `to` is there, unless `replace`
+   */
+  rename(
+    from: string,
+    to: string,
+    options?: { readonly replace?: boolean; readonly contents?: boolean },
+  ): Promise<void>;
   /** Undefined when it is not there. */
   stat(path: string): Promise<FileStat | undefined>;
   /** Of the file system that holds the path. */
@@ -67,18 +85,24 @@ export interface Kernel {
   /** Returns speculative CoW preallocation of the file system to the free space (XFS_IOC_FREE_EOFBLOCKS). */
   freePreallocation(path: string): Promise<void>;
   /** A fresh UUID for the clean, unmounted ext4 or XFS file system in a backing file or device; no external tool. */
-  setFilesystemUuid(path: string, filesystem: 'xfs' | 'ext4', uuid: string): Promise<void>;
-  /** Type and UUID of the file system in a file or device, by its superblock; undefined for none. `clean` = no journal replay is due. */
-  probeFilesystem(
-    path: string,
-  ): Promise<
-    | { readonly filesystem: string; readonly uuid: string; readonly clean: boolean; readonly sizeBytes: number }
+  setFilesystemUuid(path: string, filesystem: 'xfs' | 'ext4', uuid: string, options?: SyncOption): Promise<void>;
+  /** Type and UUID of the file system in a file or device, by its superblock; undefined for none. `clean` = no journal replay is due; `journal` = it has a journal or log. */
+  probeFilesystem(path: string): Promise<
+    | {
+        readonly filesystem: string;
+        readonly uuid: string;
+        readonly clean: boolean;
+        readonly sizeBytes: number;
+        readonly journal?: boolean;
+      }
     | undefined
   >;
   /** Whether the file's file system can share extents (FICLONE), tried for real with two temporary files in the folder. */
   canClone(directory: string): Promise<boolean>;
 
   // Loop devices
+  /** The loop device that stands on the file, if any; costs next to nothing when there is none, however many there are. */
+  findLoop(file: string): Promise<LoopDevice | undefined>;
   /** LOOP_CONFIGURE with 4096-byte blocks and direct I/O, then reads back what the kernel really set. @throws ResourceExhausted with blame NoLoopDevices */
   attachLoop(
     file: string,
@@ -114,6 +138,11 @@ export interface Kernel {
   trim(mountPoint: string): Promise<{ readonly trimmedBytes: number }>;
   /** Grows the mounted file system to its device. @throws PermissionDenied for ext4 without CAP_SYS_RESOURCE */
   growFilesystem(mountPoint: string, filesystem: 'xfs' | 'ext4'): Promise<void>;
+}
+
+export interface SyncOption {
+  /** false: not durable yet; a later rename() with `contents` or a sync() makes it so. */
+  readonly sync?: boolean;
 }
 
 export interface FileStat {
@@ -156,3 +185,16 @@ export interface RangePage {
   /** Where the next page starts; undefined when this was the last. */
   readonly nextBytes?: number;
 }
+
+type Batchable = Exclude<keyof Kernel, 'batch'>;
+
+/** One call of Kernel.batch(). */
+export type BatchCall = {
+  [Call in Batchable]: { readonly call: Call; readonly args: Readonly<Parameters<Kernel[Call]>> };
+}[Batchable];
+
+export type BatchResults<Calls extends readonly BatchCall[]> = {
+  -readonly [Index in keyof Calls]: Calls[Index] extends { readonly call: infer Call extends Batchable }
+    ? Awaited<ReturnType<Kernel[Call]>>
+    : never;
+};

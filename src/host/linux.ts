@@ -1,0 +1,76 @@
+import { readFileSync } from 'node:fs';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/log.ts';
+import { lsblkArgv, parseLsblk, parseWipefs, wipefsArgv } from './block-devices.ts';
+import { Containment } from './containment.ts';
+import { execCommand } from './exec.ts';
+import { readFacts } from './facts.ts';
+import { findHolders } from './holders.ts';
+import type { BlockDeviceInfo, Host, HostFacts } from './host.ts';
+import { type PoolLimits, WorkerPool } from './kernel/pool.ts';
+import { kernelOver } from './kernel/sync.ts';
+import { defaultWorkerArgv } from './kernel/worker-argv.ts';
+import { LoopReader } from './loops.ts';
+import { MountinfoReader } from './mountinfo.ts';
+import { shareNext } from './share.ts';
+import { spaceGlances } from './space.ts';
+
+const defaultDeadlineMs = 30_000;
+const probeDeadlineMs = 15_000;
+
+/**
+ * The Linux machine that this process runs on.
+ *
+ * @param options.workerArgv how to start a helper process; defaultWorkerArgv() unless told
+ * @param options.limits bounds of the helper processes, for tests
+ */
+export function createHost(options: {
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly workerArgv?: readonly [string, ...string[]];
+  readonly limits?: Partial<PoolLimits>;
+}): Host {
+  const { clock, log } = options;
+  const containment = new Containment(clock);
+  const argv = options.workerArgv ?? defaultWorkerArgv();
+  const pool = new WorkerPool({ argv, clock, log, containment, limits: options.limits ?? {} });
+  const mountinfo = new MountinfoReader();
+  const loopReader = new LoopReader('/sys', () => clock.nowMs());
+  const exec: Host['exec'] = (command, execOptions) => execCommand({ clock, containment }, command, execOptions);
+  let facts: Promise<HostFacts> | undefined;
+
+  return {
+    kernel(domain, { deadlineMs = defaultDeadlineMs } = {}) {
+      return kernelOver((call, args) => pool.run(domain, call, args, deadlineMs));
+    },
+    exec,
+    hungCalls: () => containment.list(),
+    mounts: shareNext(() => mountinfo.read(readFileSync('/proc/self/mountinfo', 'utf8'))),
+    loops: shareNext(() => loopReader.read()),
+    glanceAtSpace: spaceGlances(),
+    blockDevices: () => readBlockDevices(exec),
+    holders: (target) => findHolders(target),
+    facts() {
+      facts ??= readFacts();
+      return facts;
+    },
+    close: () => pool.close(),
+  };
+}
+
+/** lsblk, and for each disk and partition what wipefs finds on it. A device that does not answer keeps what lsblk knew. */
+async function readBlockDevices(exec: Host['exec']): Promise<readonly BlockDeviceInfo[]> {
+  const { stdout } = await exec(lsblkArgv, { deadlineMs: probeDeadlineMs, domain: 'devices' });
+  const devices = parseLsblk(stdout);
+  const probe = async (device: BlockDeviceInfo): Promise<BlockDeviceInfo> => {
+    if (device.sizeBytes === 0) return device;
+    const domain = `device${device.path}`;
+    const found = await exec(wipefsArgv(device.path), { deadlineMs: probeDeadlineMs, domain }).then(
+      (result) => parseWipefs(result.stdout),
+      () => 'unknown',
+    );
+    const signature = found === 'unknown' ? (device.signature ?? found) : (found ?? device.signature);
+    return signature === undefined ? device : { ...device, signature };
+  };
+  return Promise.all(devices.map(probe));
+}
