@@ -102,8 +102,11 @@ export interface EnginePools {
   destroy(pool: PoolRef): Promise<void>;
   /** All volumes and snapshots on the pool with their identities, the recycled ones too: for rescue and adoption. */
   list(pool: PoolRef): Promise<readonly VolumeOnDisk[]>;
-  /** Removes leftovers of interrupted operations that belong to none of the known volumes' ids; returns what was removed. */
-  sweep(pool: PoolRef): Promise<readonly string[]>;
+  /**
+   * Removes leftovers of interrupted operations; returns what was removed. `idle` says that no operation is under way on
+   * the pool, as when an agent starts: then nothing unfinished is spared. Otherwise what may be at work stays for later.
+   */
+  sweep(pool: PoolRef, options?: { readonly idle?: boolean }): Promise<readonly string[]>;
 }
 
 export interface PoolInspection {
@@ -241,9 +244,7 @@ export interface EngineSnapshots {
   commit(snapshot: SnapshotRef, identity: SnapshotIdentity): Promise<void>;
   /** Undoes prepare and cut of a snapshot that is not committed. */
   abandon(snapshot: SnapshotRef): Promise<void>;
-  observe(
-    snapshot: SnapshotRef,
-  ): Promise<{
+  observe(snapshot: SnapshotRef): Promise<{
     readonly present: boolean;
     readonly sizeBytes: number;
     readonly identity?: SnapshotIdentity;

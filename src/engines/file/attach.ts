@@ -1,0 +1,95 @@
+import type { LoopDevice } from '../../host/host.ts';
+import { makeCause } from '../../model/cause.ts';
+import { AzekuraError, hasCode } from '../../model/errors.ts';
+import { sectorBytes } from '../../model/volume.ts';
+import type { AttachedDevice, VolumeRef } from '../contract.ts';
+import { type FileContext, inUse, lookIn, volumeMissing } from './context.ts';
+import { volumePlace } from './layout.ts';
+
+/**
+ * Puts a loop device on the volume's file, or finds the one that is there.
+ *
+ * @throws AzekuraError NotFound; ResourceExhausted with blame NoLoopDevices; FailedPrecondition when it is attached in
+ *   the other mode
+ */
+export async function attachVolume(
+  context: FileContext,
+  volume: VolumeRef,
+  options: { readonly readOnly: boolean },
+): Promise<AttachedDevice> {
+  const { data } = volumePlace(context.poolPath(volume.pool), volume.volumeId);
+  const kernel = context.volumeKernel(volume);
+  // Two attaches at once would each find no device and make one.
+  return context.deps.locks.run(`file/attach/${data}`, async () => {
+    const [stat, found] = await lookIn(context, volume.pool, kernel, [
+      { call: 'stat', args: [data] },
+      { call: 'findLoop', args: [data] },
+    ]);
+    if (!stat) throw volumeMissing(volume);
+    if (found) {
+      if (found.readOnly === options.readOnly) return describeAttached(volume.volumeId, data, found);
+      const mode = found.readOnly ? 'read-only' : 'for writing';
+      throw new AzekuraError('FailedPrecondition', `volume ${volume.volumeId} is attached ${mode} already`, {
+        next: 'detach it first',
+      });
+    }
+    const { device, directIo } = await context.deps.steps.run('file.attach.loop', () =>
+      kernel.attachLoop(data, { readOnly: options.readOnly }),
+    );
+    return describeAttached(volume.volumeId, data, {
+      device,
+      directIo,
+      readOnly: options.readOnly,
+      logicalBlockBytes: sectorBytes,
+    });
+  });
+}
+
+/** @throws AzekuraError FailedPrecondition with blame InUse and the holder's name */
+export async function detachVolume(context: FileContext, volume: VolumeRef): Promise<void> {
+  const { data } = volumePlace(context.poolPath(volume.pool), volume.volumeId);
+  const kernel = context.volumeKernel(volume);
+  await context.deps.locks.run(`file/attach/${data}`, async () => {
+    const loop = await kernel.findLoop(data);
+    if (!loop) return;
+    await refuseWhileMounted(context, volume, loop);
+    await context.deps.steps.run('file.detach.loop', async () => {
+      try {
+        await kernel.detachLoop(loop.device, loop.backingFile);
+      } catch (error) {
+        if (!hasCode(error, 'FailedPrecondition')) throw error;
+        throw inUse(volume, await nameHolder(context, loop.device));
+      }
+    });
+  });
+}
+
+/** Asked first: the kernel takes a request to detach a mounted device and carries it out later, behind our back. */
+async function refuseWhileMounted(context: FileContext, volume: VolumeRef, loop: LoopDevice): Promise<void> {
+  const mounts = await context.deps.host.mounts();
+  const mounted = mounts.find((mount) => mount.device === loop.deviceNumber);
+  if (mounted) throw inUse(volume, `the mount at ${mounted.target}`);
+}
+
+async function nameHolder(context: FileContext, device: string): Promise<string> {
+  const holders = await context.deps.host.holders({ device });
+  return holders[0] ?? `an unknown holder of ${device}`;
+}
+
+/** @param label what messages call the volume */
+export function describeAttached(
+  label: string,
+  data: string,
+  loop: Pick<LoopDevice, 'device' | 'directIo' | 'readOnly' | 'logicalBlockBytes'>,
+): AttachedDevice {
+  const details = { directIo: String(loop.directIo), logicalBlockBytes: String(loop.logicalBlockBytes) };
+  return {
+    device: loop.device,
+    readOnly: loop.readOnly,
+    layers: [
+      { kind: 'backing', name: data, target: data, details: {} },
+      { kind: 'loop', name: loop.device, target: loop.device, details },
+    ],
+    causes: loop.directIo ? [] : [makeCause('NotDirectIo', { volume: label, device: loop.device })],
+  };
+}

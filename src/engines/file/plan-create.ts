@@ -1,0 +1,148 @@
+import { AzekuraError } from '../../model/errors.ts';
+import { sectorBytes } from '../../model/volume.ts';
+import type { VolumeIdentity } from '../contract.ts';
+import { type Plan, type Step, step } from './effects.ts';
+import { encodeVolume } from './format.ts';
+import { snapshotPlace, templatePath, type VolumePlace, volumePlace, workPlace } from './layout.ts';
+import { templateName } from './template-options.ts';
+
+/** mkfs.xfs refuses less. */
+export const minimumXfsBytes = 300 * 2 ** 20;
+export const minimumExt4Bytes = 8 * 2 ** 20;
+
+/** Where a new volume's bytes come from, with what was seen of it. */
+export type CreateSource =
+  | { readonly kind: 'blank' }
+  /** `live` while the source's data may be written. */
+  | { readonly kind: 'clone'; readonly data: string; readonly sizeBytes: number; readonly live: boolean }
+  | {
+      readonly kind: 'move';
+      readonly data: string;
+      readonly sizeBytes: number;
+      readonly snapshots: readonly MovedSnapshot[];
+    };
+
+export interface MovedSnapshot {
+  readonly snapshotId: string;
+  readonly data: string;
+  readonly sizeBytes: number;
+  /** The identity file's text, taken over as it is, even when it is damaged. */
+  readonly identityText: string | undefined;
+}
+
+export interface CreateView {
+  readonly present: boolean;
+  readonly recycled: boolean;
+  /** Something is left of an earlier attempt. */
+  readonly leftover: boolean;
+  readonly source: CreateSource;
+}
+
+/** @throws AzekuraError OutOfRange for a size that cannot be, FailedPrecondition when the id rests in the recycle bin */
+export function planCreate(poolPath: string, identity: VolumeIdentity, view: CreateView): Plan {
+  if (view.present) return [];
+  if (view.recycled) {
+    throw new AzekuraError('FailedPrecondition', `volume ${identity.volumeId} rests in the recycle bin of its pool`, {
+      next: 'take it back with `azekura volume undelete`',
+    });
+  }
+  checkSize(identity, view.source);
+  const work = workPlace(poolPath, 'create', identity.volumeId);
+  return [
+    ...(view.leftover ? [step('create.clean', { do: 'remove', path: work.folder })] : []),
+    step('create.build', { do: 'folder', path: work.folder, durable: false }),
+    ...planData(poolPath, identity, view.source, work),
+    step('create.build', { do: 'write', path: work.identity, text: encodeVolume(identity), durable: false }),
+    step('create.publish', {
+      do: 'rename',
+      from: work.folder,
+      to: volumePlace(poolPath, identity.volumeId).folder,
+      contents: true,
+    }),
+  ];
+}
+
+function checkSize(identity: VolumeIdentity, source: CreateSource): void {
+  const { sizeBytes } = identity;
+  if (sizeBytes <= 0 || sizeBytes % sectorBytes !== 0) {
+    throw new AzekuraError('OutOfRange', `the size ${sizeBytes} is not a positive multiple of ${sectorBytes} bytes`);
+  }
+  if (source.kind !== 'blank') {
+    if (sizeBytes >= source.sizeBytes) return;
+    throw new AzekuraError(
+      'OutOfRange',
+      `the size ${sizeBytes} is smaller than that of its source, ${source.sizeBytes}`,
+    );
+  }
+  if (identity.mode !== 'filesystem') return;
+  const minimum = identity.filesystem === 'xfs' ? minimumXfsBytes : minimumExt4Bytes;
+  if (sizeBytes < minimum) {
+    throw new AzekuraError(
+      'OutOfRange',
+      `a volume with ${identity.filesystem ?? 'a file system'} needs at least ${minimum / 2 ** 20}Mi`,
+      {
+        next: identity.filesystem === 'xfs' ? 'ask for more, or use ext4 or a raw block volume' : 'ask for more',
+      },
+    );
+  }
+}
+
+function planData(poolPath: string, identity: VolumeIdentity, source: CreateSource, work: VolumePlace): Step[] {
+  const { sizeBytes, filesystem } = identity;
+  const thick = identity.provisioning === 'thick';
+  const hinted = !thick;
+  const grown = (unshare: boolean): Step[] =>
+    thick ? [step('create.build', { do: 'allocate', path: work.data, sizeBytes, unshare })] : [];
+  if (source.kind === 'move') {
+    return [
+      ...planMoved(source, work, hinted),
+      ...truncated(sizeBytes, source.sizeBytes, work, thick),
+      ...grown(false),
+    ];
+  }
+  if (source.kind === 'clone') {
+    const { data, live } = source;
+    return [
+      step('create.clone', { do: 'clone', from: data, to: work.data, hinted, live }),
+      // The UUID first: it lies within the source's size, and a thick volume unshares it below.
+      ...(identity.mode === 'filesystem' && filesystem
+        ? [step('create.uuid', { do: 'freshUuid', path: work.data, filesystem, fresh: false })]
+        : []),
+      ...truncated(sizeBytes, source.sizeBytes, work, thick),
+      ...grown(true),
+    ];
+  }
+  if (identity.mode === 'filesystem' && filesystem) {
+    const template = templatePath(poolPath, templateName(filesystem, sizeBytes));
+    return [
+      step('create.build', { do: 'template', filesystem, sizeBytes, from: template, to: work.data, hinted }),
+      step('create.build', { do: 'freshUuid', path: work.data, filesystem, fresh: true }),
+      ...grown(true),
+    ];
+  }
+  return [step('create.build', { do: 'sparse', path: work.data, sizeBytes, hinted }), ...grown(false)];
+}
+
+function truncated(sizeBytes: number, sourceBytes: number, work: VolumePlace, thick: boolean): Step[] {
+  return sizeBytes > sourceBytes && !thick
+    ? [step('create.build', { do: 'truncate', path: work.data, sizeBytes })]
+    : [];
+}
+
+/** Snapshots first, the oldest before the younger ones: each is a whole volume of its own. */
+function planMoved(source: Extract<CreateSource, { kind: 'move' }>, work: VolumePlace, hinted: boolean): Step[] {
+  const steps: Step[] = [];
+  for (const { snapshotId, data, sizeBytes, identityText } of source.snapshots) {
+    const place = snapshotPlace(work, snapshotId);
+    steps.push(step('create.move-folder', { do: 'folder', path: place.folder, durable: true }));
+    steps.push(step('create.move-snapshot', { do: 'copy', from: data, to: place.data, sizeBytes, hinted: false }));
+    if (identityText !== undefined)
+      steps.push(
+        step('create.move-identity', { do: 'write', path: place.identity, text: identityText, durable: true }),
+      );
+  }
+  steps.push(
+    step('create.move-data', { do: 'copy', from: source.data, to: work.data, sizeBytes: source.sizeBytes, hinted }),
+  );
+  return steps;
+}
