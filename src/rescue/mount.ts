@@ -1,0 +1,114 @@
+import { temporaryFolder } from '../engines/file/layout.ts';
+import type { Kernel } from '../host/kernel.ts';
+import { makeCause } from '../model/cause.ts';
+import { AzekuraError, blamed } from '../model/errors.ts';
+import { choose } from './choose.ts';
+import type { PoolView } from './place.ts';
+import type { MountOptions, MountResult, UnmountOptions } from './report.ts';
+import { scan } from './scan.ts';
+import { listSessions, type Session } from './session.ts';
+import { withChosen } from './with-chosen.ts';
+
+/**
+ * Shows the file system of a volume or snapshot read-only at a folder. Repeating it with the same target and choice is
+ * no error. It stays until unmount() or a reboot.
+ *
+ * @throws AzekuraError FailedPrecondition when the target is not free, the volume is raw or in use; NotFound
+ */
+export async function mountVolume(options: MountOptions): Promise<MountResult> {
+  const { host, target } = options;
+  if (!target.startsWith('/')) throw new AzekuraError('InvalidArgument', `"${target}" is not an absolute path`);
+  const kernel = host.kernel(`rescue${target}`);
+  const present = await findPresent(options);
+  if (present) return present;
+  await refuseBusyTarget(options, kernel);
+  return withChosen({ ...options, keep: true }, async ({ view, chosen, session, warnings }) => {
+    const { volume, snapshot } = chosen;
+    const original = `${view.root}/${chosen.file}`;
+    const probe = await view.kernel.probeFilesystem(original);
+    if (!probe || (probe.filesystem !== 'xfs' && probe.filesystem !== 'ext4')) {
+      throw new AzekuraError(
+        'FailedPrecondition',
+        `volume "${volume.identity?.name ?? volume.volumeId}" holds no ext4 or XFS file system`,
+        {
+          next: 'write its bytes to a file with `azekura rescue export`',
+        },
+      );
+    }
+    const replay = options.replay === true && !probe.clean;
+    if (!probe.clean && !replay) warnings.push(uncleanWarning);
+    const file = replay ? await copyForReplay(view, original, session) : original;
+    const { device } = await view.kernel.attachLoop(file, { readOnly: !replay, directIo: false });
+    const { filesystem } = probe;
+    const ids = { volumeId: volume.volumeId, ...(snapshot ? { snapshotId: snapshot.snapshotId } : {}) };
+    await session.note({ volumeLoop: { device, file }, target, filesystem, ...ids });
+    await kernel.makeMountPoint(target, 'directory');
+    await kernel.mount({ source: device, target, filesystem, options: mountOptions(filesystem, replay) });
+    return { target, device, filesystem, volume, ...(snapshot ? { snapshot } : {}), warnings };
+  });
+}
+
+const uncleanWarning =
+  'the file system was not unmounted cleanly; it is shown without replaying its journal, so the newest changes may be ' +
+  'missing or torn. Use --replay to see them (needs a writable pool), or export the volume and mount the export';
+
+/** With a replay the kernel needs a writable device, and still writes nothing but the journal's contents. */
+function mountOptions(filesystem: 'xfs' | 'ext4', replay: boolean): readonly string[] {
+  if (filesystem === 'xfs') return replay ? ['ro', 'nouuid'] : ['ro', 'norecovery', 'nouuid'];
+  return replay ? ['ro'] : ['ro', 'noload'];
+}
+
+/** A reflink copy takes no space but for what the replay changes. It lies where the daemon sweeps leftovers away. */
+async function copyForReplay(view: PoolView, original: string, session: Session): Promise<string> {
+  const copyDir = `${view.root}/${temporaryFolder}/rescue-${session.id}`;
+  await session.note({ copyDir });
+  await view.kernel.makeDirectory(copyDir, 0o700);
+  await view.kernel.clone(original, `${copyDir}/data`);
+  return `${copyDir}/data`;
+}
+
+/** The same mount, when an earlier command made it. */
+async function findPresent(options: MountOptions): Promise<MountResult | undefined> {
+  const { host, target } = options;
+  const mounts = await host.mounts();
+  for (const session of await listSessions(options)) {
+    const held = session.holdings();
+    const device = held.volumeLoop?.device;
+    if (held.target !== target || device === undefined || held.filesystem === undefined) continue;
+    if (!mounts.some((mount) => mount.target === target && mount.source === device)) continue;
+    const { volumes } = await scan({ ...options, paths: [options.path] });
+    const { volume, snapshot } = choose(volumes, options);
+    if (volume.volumeId !== held.volumeId || snapshot?.snapshotId !== held.snapshotId) continue;
+    return { target, device, filesystem: held.filesystem, volume, ...(snapshot ? { snapshot } : {}), warnings: [] };
+  }
+  return undefined;
+}
+
+async function refuseBusyTarget({ host, target }: MountOptions, kernel: Kernel): Promise<void> {
+  if ((await host.mounts()).some((mount) => mount.target === target)) throw busy(target, 'something is mounted there');
+  const stat = await kernel.stat(target);
+  if (stat && stat.kind !== 'directory') throw busy(target, 'it is not a folder');
+  const names = stat ? await kernel.listDirectory(target) : [];
+  if (names && names.length > 0) throw busy(target, 'the folder is not empty');
+}
+
+function busy(path: string, problem: string): AzekuraError {
+  return blamed('FailedPrecondition', makeCause('MountPointBusy', { path, problem }));
+}
+
+/**
+ * Undoes mountVolume(), with everything below it. Not an error when nothing is mounted there.
+ *
+ * @throws AzekuraError FailedPrecondition when the target is in use, or is a mount that rescue did not make
+ */
+export async function unmount({ host, log, scratchDir, target }: UnmountOptions): Promise<void> {
+  const sessions = (await listSessions({ host, log, scratchDir })).filter(
+    (session) => session.holdings().target === target,
+  );
+  for (const session of sessions) await session.release();
+  if (sessions.length === 0 && (await host.mounts()).some((mount) => mount.target === target)) {
+    throw new AzekuraError('FailedPrecondition', `${target} was not mounted by \`azekura rescue mount\``, {
+      next: 'unmount it with the tool that mounted it, for example `azekura volume umount`',
+    });
+  }
+}
