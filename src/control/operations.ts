@@ -1,6 +1,7 @@
+import type { AccessMode } from '../model/attachment.ts';
 import type { Cause } from '../model/cause.ts';
 import type { ClassSpec } from '../model/class.ts';
-import type { Class, Node, Pool, RecycledVolume, Snapshot, SnapshotGroup, Volume } from '../model/kinds.ts';
+import type { Attachment, Class, Node, Pool, RecycledVolume, Snapshot, SnapshotGroup, Volume } from '../model/kinds.ts';
 import type { PoolSpec } from '../model/pool.ts';
 import type { ClaimRef, VolumeSource } from '../model/volume.ts';
 
@@ -33,12 +34,57 @@ export interface Operations {
   /** Checks and repairs the file system. @throws FailedPrecondition while attached, or while the pool is short of space */
   repairVolume(name: string): Promise<Volume>;
   labelVolume(name: string, labels: Readonly<Record<string, string | null>>): Promise<Volume>;
+  /** Changes what may change in a volume's life: only what is named, all or nothing. @throws InvalidArgument, NotFound */
+  modifyVolume(name: string, changes: { readonly recycleMs?: number }): Promise<Volume>;
+
+  /**
+   * The use of a volume on a node step by step, as CSI asks for it. There is one Attachment for each volume and node;
+   * every call only writes its spec, the node's agent does the work, and the caller waits for its status:
+   * - attachVolume: origin `publish`, staged false: the device, nothing mounted yet.
+   * - stageVolume: staged true with the path; makes the Attachment (origin `stage`) when nobody attached before.
+   * - unstageVolume: staged false; deletes the Attachment when its origin is `stage`.
+   * - detachVolume: deletes the Attachment, on all nodes when none is named.
+   * attach, stage and publish put the given `observeRequestId` into the spec, so that also a repeated call makes the agent
+   * look at what really is mounted. All end with the state that was asked for when it is there already.
+   */
+  /**
+   * @throws NotFound for the volume or node; FailedPrecondition while it is attached to another node and the policy is
+   *   not shared (the message names that node); AlreadyExists when it is attached here with another access, accessMode
+   *   or readOnly; ResourceExhausted when the node has `maxPerNode` attachments already
+   */
+  attachVolume(name: string, request: AttachRequest): Promise<Attachment>;
+  /** @throws as attachVolume; AlreadyExists when staged elsewhere or with other mount options */
+  stageVolume(name: string, request: AttachRequest & { readonly stagingPath?: string }): Promise<Attachment>;
+  /**
+   * @throws FailedPrecondition when it is not staged, or when `exclusive` and another path is published;
+   *   AlreadyExists when the path is published with another readOnly
+   */
+  publishPath(
+    name: string,
+    request: {
+      readonly nodeName: string;
+      readonly path: string;
+      readonly readOnly: boolean;
+      readonly exclusive: boolean;
+      readonly observeRequestId: string;
+    },
+  ): Promise<Attachment>;
+  /** Undefined when there is no Attachment on the node. */
+  unpublishPath(
+    name: string,
+    request: { readonly nodeName: string; readonly path: string },
+  ): Promise<Attachment | undefined>;
+  /** Undefined when there is no Attachment on the node. @throws FailedPrecondition while a path is published */
+  unstageVolume(name: string, request: { readonly nodeName: string }): Promise<Attachment | undefined>;
+  /** @throws FailedPrecondition while it is staged or a path is published */
+  detachVolume(name: string, request: { readonly nodeName?: string }): Promise<void>;
 
   createSnapshot(request: {
     readonly name: string;
     readonly volumeName: string;
     readonly freeze?: boolean;
     readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
     readonly dryRun?: boolean;
   }): Promise<Snapshot>;
   /** @throws FailedPrecondition for a member of a group */
@@ -47,6 +93,7 @@ export interface Operations {
     readonly name: string;
     readonly volumeNames: readonly string[];
     readonly freeze?: boolean;
+    readonly annotations?: Readonly<Record<string, string>>;
     readonly dryRun?: boolean;
   }): Promise<SnapshotGroup>;
   /** With all its members. */
@@ -97,9 +144,27 @@ export interface CreateVolumeRequest {
   readonly parameters?: Readonly<Record<string, string>>;
   readonly source?: VolumeSource;
   readonly poolName?: string;
+  /** Only on these nodes, the first ones preferred (CSI topology); kept in spec.nodeNames. */
+  readonly nodeNames?: readonly string[];
+  /** Instead of the class's time in the recycle bin. */
+  readonly recycleMs?: number;
   readonly claim?: ClaimRef;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly dryRun?: boolean;
+}
+
+/** How a volume is to be used on a node. */
+export interface AttachRequest {
+  readonly nodeName: string;
+  readonly access: 'filesystem' | 'block';
+  readonly accessMode?: AccessMode;
+  readonly readOnly: boolean;
+  /** Beside those of the policy; checked against the list of possible ones. */
+  readonly mountOptions: readonly string[];
+  /** Attachments that the node may have; unlimited when absent. */
+  readonly maxPerNode?: number;
+  readonly observeRequestId: string;
 }
 
 /** Where a volume goes, or why not, for each pool that was looked at. */

@@ -8,6 +8,18 @@ export const Publication = z
   .object({ path: z.string().startsWith('/').max(4095), readOnly: z.boolean().default(false) })
   .strict();
 
+/** How many may use a volume at once; the words of CSI's access modes. */
+export const AccessMode = z.enum([
+  'SingleNodeWriter',
+  'SingleNodeReader',
+  'SingleNodeSingleWriter',
+  'SingleNodeMultiWriter',
+  'MultiNodeReader',
+  'MultiNodeSingleWriter',
+  'MultiNodeMultiWriter',
+]);
+export type AccessMode = z.infer<typeof AccessMode>;
+
 /** A volume in use on a node. The name is `<volumeId>.<node>` shortened to a label by attachmentName(). */
 export const AttachmentSpec = z
   .object({
@@ -21,6 +33,13 @@ export const AttachmentSpec = z
     /** Where the file system is mounted once; the agent chooses a place below the data folder when absent. */
     stagingPath: z.string().startsWith('/').optional(),
     published: z.array(Publication).default([]),
+    /** Whose request made it, and so whose request ends it: `volume mount`, ControllerPublishVolume, NodeStageVolume. */
+    origin: z.enum(['mount', 'publish', 'stage']).default('mount'),
+    /** False while only the device is wanted: then no file system is mounted. */
+    staged: z.boolean().default(true),
+    accessMode: AccessMode.optional(),
+    /** New with every request to attach, stage or publish, so that the agent looks again at what really is mounted. */
+    observeRequestId: z.string().max(64).optional(),
   })
   .strict();
 

@@ -54,6 +54,11 @@ const entries = {
       'pool {pool} lies on {filesystem} without a journal: a power cut can damage the pool and every volume in it',
     nextStep: 'use this pool for trials only; for real data add a disk or a directory on XFS or journaled ext4',
   },
+  PoolOnBtrfs: {
+    severity: 'degraded',
+    message: 'pool {pool} lies on btrfs: random writes are many times slower than on XFS and deleting snapshots takes seconds',
+    nextStep: 'use a pool image or a disk of its own, and move the volumes with `azekura pool drain {pool}`',
+  },
   PoolHostFull: {
     severity: 'blocking',
     message: 'the file system that holds the image of pool {pool} is full',
@@ -83,6 +88,11 @@ const entries = {
     severity: 'blocking',
     message: '{source} does not exist, so nothing can be made from it',
     nextStep: 'list what there is with `azekura snapshot list` and `azekura volume list`',
+  },
+  SourceNotReady: {
+    severity: 'blocking',
+    message: '{source} is not ready yet, so nothing can be made from it',
+    nextStep: 'wait until it is ready; `azekura why` tells what keeps it',
   },
   NoLoopDevices: {
     severity: 'blocking',
@@ -158,6 +168,11 @@ const entries = {
     severity: 'blocking',
     message: 'volume {volume} of snapshot {snapshot} does not exist',
     nextStep: 'delete this snapshot object; no data belongs to it',
+  },
+  VolumeRecycled: {
+    severity: 'notice',
+    message: 'volume {volume} rests in the recycle bin until {until}; its snapshots come back with it',
+    nextStep: '`azekura volume undelete {volume}` brings it back',
   },
   NodeCordoned: {
     severity: 'notice',

@@ -18,6 +18,8 @@ export const ReplicaSpec = z
     sizeBytes: Bytes,
     mode: z.enum(['filesystem', 'block']),
     policy: Policy,
+    /** For the identity beside the data. */
+    className: z.string().default(''),
     /** Bytes to start from; resolved to ids that stay true when names change. */
     source: z
       .discriminatedUnion('kind', [

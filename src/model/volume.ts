@@ -30,6 +30,7 @@ export const VolumeSpec = z
     policy: Policy.prefault({}),
     source: VolumeSource.optional().describe('Made from a snapshot or as a clone of a volume'),
     poolName: Name.optional().describe('Pins the volume to one pool; drain changes it'),
+    nodeNames: z.array(Name).max(64).optional().describe('Only on these nodes, the first ones preferred'),
     claim: ClaimRef.optional(),
     /** A request to put a snapshot back in place; done once for each requestId. */
     restore: z.object({ snapshotName: Name, requestId: z.string().max(64) }).optional(),

@@ -1,0 +1,116 @@
+import type { Engine, EngineDefinition, PoolRef, VolumeRef } from '../engines/contract.ts';
+import type { Kernel } from '../host/kernel.ts';
+import { timestamp } from '../lib/clock.ts';
+import { KeyedLock } from '../lib/keyed-lock.ts';
+import type { Steps } from '../lib/steps.ts';
+import { makeCause, worstCause } from '../model/cause.ts';
+import { causeCatalogue } from '../model/causes.ts';
+import { blamed } from '../model/errors.ts';
+import type { Pool, Replica } from '../model/kinds.ts';
+import type { AgentDeps } from './deps.ts';
+import type { AgentState } from './state.ts';
+import type { TaskBook } from './tasks.ts';
+
+/** Keys of the agent's queue. */
+export const keys = {
+  node: 'node',
+  pool: (name: string) => `pool/${name}`,
+  volume: (volumeId: string) => `volume/${volumeId}`,
+  group: (name: string) => `group/${name}`,
+  sweep: 'sweep',
+} as const;
+
+/** What every part of the agent works with. Made once by agent.ts. */
+export class AgentContext {
+  readonly deps: AgentDeps;
+  readonly state: AgentState;
+  readonly tasks: TaskBook;
+  /** Triggers a key of the queue, now or later. */
+  readonly trigger: (key: string, afterMs?: number) => void;
+  /** Whoever works on a volume holds its id: its reconciler, or a snapshot group over several. */
+  readonly volumeLocks = new KeyedLock();
+  /** Volumes whose file system is being frozen by a running operation: the sweep leaves them alone. */
+  readonly activeFreezes = new Set<string>();
+  readonly #engineLocks = new KeyedLock();
+
+  constructor(deps: AgentDeps, state: AgentState, tasks: TaskBook, trigger: (key: string, afterMs?: number) => void) {
+    this.deps = deps;
+    this.state = state;
+    this.tasks = tasks;
+    this.trigger = trigger;
+  }
+
+  get now(): string {
+    return timestamp(this.deps.clock);
+  }
+
+  /** Folder of staging mounts. */
+  get mountsDir(): string {
+    return `${this.deps.dataDir}/mounts`;
+  }
+
+  /** Folder of what must be known after a crash: freezes and mount points that we made. */
+  get runDir(): string {
+    return `${this.deps.dataDir}/run`;
+  }
+
+  /** Calls on the instance's own files. */
+  get ownKernel(): Kernel {
+    return this.deps.host.kernel('agent');
+  }
+
+  /** Calls on what lies above a volume's device: contained to that volume. */
+  volumeKernel(volumeId: string): Kernel {
+    return this.deps.host.kernel(`volume/${volumeId}`);
+  }
+
+  definition(kind: string): EngineDefinition {
+    return this.deps.engines(kind);
+  }
+
+  /** An engine for one operation, reporting to its steps; without steps for looking only. */
+  engine(kind: string, steps: Steps = this.tasks.quietSteps): Engine {
+    const { host, clock, log, nodeName } = this.deps;
+    return this.definition(kind).create({
+      host,
+      clock,
+      log,
+      steps,
+      locks: this.#engineLocks,
+      nodeName,
+      runtimeDir: `${this.runDir}/engine-${kind}`,
+    });
+  }
+
+  /** The pool of this node, when it is open. @throws AzekuraError FailedPrecondition with the pool's own cause as blame */
+  openPool(name: string): Pool {
+    const pool = this.state.pools.get(name);
+    if (pool && pool.spec.nodeName === this.deps.nodeName && pool.status.poolId !== undefined && isUsable(pool))
+      return pool;
+    const blocking = pool?.status.causes.filter((cause) => causeCatalogue[cause.code].severity === 'blocking') ?? [];
+    const place = pool?.status.path ?? pool?.spec.source.path ?? 'there is no such pool';
+    throw blamed('FailedPrecondition', worstCause(blocking) ?? makeCause('PoolMissing', { pool: name, place }));
+  }
+
+  /** The volume as the engine names it. @throws AzekuraError as openPool */
+  volumeRef(replica: Replica): VolumeRef {
+    return { pool: poolRef(this.openPool(replica.spec.poolName)), volumeId: replica.spec.volumeId };
+  }
+}
+
+function isUsable(pool: Pool): boolean {
+  return pool.status.phase === 'Ready' || pool.status.phase === 'Draining';
+}
+
+/** A Pool object as the engine needs it. */
+export function poolRef(pool: Pick<Pool, 'metadata' | 'spec' | 'status'>): PoolRef {
+  const { source, reservePercent, acceptNoJournal, trial } = pool.spec;
+  return {
+    name: pool.metadata.name,
+    source,
+    reservePercent,
+    acceptNoJournal,
+    trial,
+    ...(pool.status.poolId === undefined ? {} : { poolId: pool.status.poolId }),
+  };
+}

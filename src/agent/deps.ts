@@ -1,0 +1,42 @@
+import type { EngineDefinition, PoolInspection } from '../engines/contract.ts';
+import type { Host } from '../host/host.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/log.ts';
+import type { CrashPoint } from '../lib/steps.ts';
+import type { PoolSpec } from '../model/pool.ts';
+import type { Store } from '../store/store.ts';
+
+/** What an agent needs of the world. */
+export interface AgentDeps {
+  readonly store: Store;
+  readonly host: Host;
+  /** engines/registry.ts' engineDefinition(), or a test's own. */
+  readonly engines: (kind: string) => EngineDefinition;
+  /** A DNS label: the name of this machine's Node object. */
+  readonly nodeName: string;
+  /** Everything of the instance lies below it: mounts/, run/. Absolute, without a trailing slash. */
+  readonly dataDir: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Azekura's own version, shown on the Node. */
+  readonly version: string;
+  /** Tests kill the process here. */
+  readonly crashPoint?: CrashPoint;
+  readonly topology?: Readonly<Record<string, string>>;
+}
+
+/** The agent of one node: converges its pools, replicas, attachments and snapshots to their specs. */
+export interface Agent {
+  /** Registers the node, thaws leaked freezes, opens the pools, and begins to converge. Resolves when the node is Ready. */
+  start(): Promise<void>;
+  /** Ends quietly: running steps finish within the deadline, mounted volumes stay mounted. */
+  stop(deadlineMs?: number): Promise<void>;
+  /** Looks at a place on this machine as a pool, without changing anything. @throws AzekuraError as Engine.pools.inspect */
+  inspectPool(name: string, spec: PoolSpec): Promise<PoolInspection>;
+  /**
+   * Checks whether a volume can be shown at a path of this machine.
+   *
+   * @throws AzekuraError FailedPrecondition with blame MountPointBusy; InvalidArgument for a path inside the data folder
+   */
+  checkMountPoint(path: string, mode: 'filesystem' | 'block', volumeId: string): Promise<void>;
+}

@@ -1,0 +1,99 @@
+import { posix } from 'node:path';
+import type { Kernel } from '../../host/kernel.ts';
+import { makeCause } from '../../model/cause.ts';
+import { AzekuraError, blamed } from '../../model/errors.ts';
+import type { AgentContext } from '../context.ts';
+import { topMount } from './mount-table.ts';
+import { readRecord } from './record.ts';
+
+const forbidden = [
+  '/',
+  '/dev',
+  '/proc',
+  '/sys',
+  '/run',
+  '/boot',
+  '/etc',
+  '/usr',
+  '/bin',
+  '/sbin',
+  '/lib',
+  '/var',
+  '/tmp',
+  '/root',
+  '/home',
+];
+
+/**
+ * Checks a path that a user gave for a volume to be seen at, before anything is written.
+ *
+ * @throws AzekuraError InvalidArgument; FailedPrecondition with blame MountPointBusy
+ */
+export async function checkMountPoint(
+  context: AgentContext,
+  path: string,
+  mode: 'filesystem' | 'block',
+  volumeId: string,
+): Promise<void> {
+  checkPath(path, context.deps.dataDir);
+  const record = await readRecord(context, volumeId);
+  if (record.publications.some((publication) => publication.path === path)) return;
+  await checkFree(context, path, mode);
+}
+
+/** @throws AzekuraError InvalidArgument for a path that no volume may be put on */
+export function checkPath(path: string, dataDir: string): void {
+  const refuse = (problem: string) =>
+    new AzekuraError('InvalidArgument', `"${path.slice(0, 128)}" cannot be a mount point: ${problem}`, {
+      next: 'give an absolute path without "." and "..", outside the data folder of Azekura',
+    });
+  if (!path.startsWith('/')) throw refuse('it is not absolute');
+  if (Buffer.byteLength(path) > 4095) throw refuse('it is longer than 4095 bytes');
+  if (path.includes('\0')) throw refuse('it contains a zero byte');
+  if (posix.normalize(path) !== path || (path !== '/' && path.endsWith('/')))
+    throw refuse('it is not in its shortest form');
+  if (forbidden.includes(path)) throw refuse('the system needs this folder itself');
+  if (path === dataDir || path.startsWith(`${dataDir}/`)) throw refuse('it lies in the data folder of Azekura');
+}
+
+/**
+ * Checks that nothing is mounted at the path and nothing lies in it.
+ *
+ * @throws AzekuraError FailedPrecondition with blame MountPointBusy
+ */
+export async function checkFree(context: AgentContext, path: string, mode: 'filesystem' | 'block'): Promise<void> {
+  const busy = (problem: string) => blamed('FailedPrecondition', makeCause('MountPointBusy', { path, problem }));
+  const mount = topMount(await context.deps.host.mounts(), path);
+  if (mount) throw busy(`${mount.source} (${mount.filesystem}) is mounted there`);
+  const kernel = context.ownKernel;
+  const stat = await kernel.stat(path);
+  if (!stat) {
+    await checkParents(kernel, path, busy);
+    return;
+  }
+  if (mode === 'block') {
+    if (stat.kind !== 'file' || stat.sizeBytes > 0)
+      throw busy('a raw block volume needs an empty file, or nothing, there');
+    return;
+  }
+  if (stat.kind !== 'directory') throw busy('it is not a folder');
+  const names = (await kernel.listDirectory(path)) ?? [];
+  if (names.length > 0) throw busy('it is not empty');
+}
+
+async function checkParents(kernel: Kernel, path: string, busy: (problem: string) => AzekuraError): Promise<void> {
+  for (let folder = posix.dirname(path); folder !== '/'; folder = posix.dirname(folder)) {
+    const stat = await kernel.stat(folder);
+    if (!stat) continue;
+    // A link in the middle of a path is followed by the kernel; a folder behind it is as good as any.
+    if (stat.kind !== 'directory' && stat.kind !== 'symlink') throw busy(`${folder} is not a folder`);
+    return;
+  }
+}
+
+/** The folders, and the path itself, that must be made for it to exist; outermost first. */
+export async function missingParts(kernel: Kernel, path: string): Promise<string[]> {
+  const missing: string[] = [];
+  for (let part = path; part !== '/' && !(await kernel.stat(part)); part = posix.dirname(part)) missing.unshift(part);
+  return missing;
+}

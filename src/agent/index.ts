@@ -1,0 +1,2 @@
+export { createAgent } from './agent.ts';
+export type { Agent, AgentDeps } from './deps.ts';

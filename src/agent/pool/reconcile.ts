@@ -1,0 +1,144 @@
+import type { PoolObservation } from '../../engines/contract.ts';
+import type { RunResult } from '../../lib/work-queue.ts';
+import { makeCause } from '../../model/cause.ts';
+import { blamed, toAzekuraError } from '../../model/errors.ts';
+import type { Pool } from '../../model/kinds.ts';
+import { annotations, finalizers } from '../../model/names.ts';
+import type { PoolStatus } from '../../model/pool.ts';
+import { change, changeStatus } from '../../store/change.ts';
+import { causeOfError, withSince } from '../causes.ts';
+import { type AgentContext, poolRef } from '../context.ts';
+import { poolFigures, recycledBytesOf } from './figures.ts';
+
+/**
+ * Converges a pool of this node: opens it, observes it, says how it is; or closes it and lets it go.
+ *
+ * @throws AzekuraError after the cause has been written to the pool
+ */
+export async function reconcilePool(context: AgentContext, name: string): Promise<RunResult> {
+  const pool = await context.deps.store.find('Pool', name);
+  if (!pool || pool.spec.nodeName !== context.deps.nodeName) return undefined;
+  try {
+    if (pool.metadata.deletionTimestamp) await remove(context, pool);
+    else await keep(context, pool);
+  } catch (error) {
+    const phase = pool.metadata.deletionTimestamp
+      ? 'Removing'
+      : pool.status.poolId === undefined
+        ? 'Failed'
+        : pool.status.phase;
+    await writePoolStatus(context, pool, { phase, causes: [causeOfError(error, { step: 'agent.pool' })] });
+    throw error;
+  }
+  return undefined;
+}
+
+/** Observes a pool anew and writes its figures; the caller may rely on them afterwards. */
+export async function refreshPool(context: AgentContext, name: string): Promise<void> {
+  const pool = await context.deps.store.find('Pool', name);
+  if (pool?.status.poolId === undefined || pool.metadata.deletionTimestamp) return;
+  await report(context, pool, await context.engine(pool.spec.engine).pools.observe(poolRef(pool)));
+}
+
+async function keep(context: AgentContext, pool: Pool): Promise<void> {
+  const { pools } = context.engine(pool.spec.engine);
+  const known = pool.status.poolId !== undefined;
+  let seen = known ? await pools.observe(poolRef(pool)) : undefined;
+  let current = pool;
+  if (!seen?.present) {
+    current = await open(context, pool, known);
+    seen = await pools.observe(poolRef(current));
+  }
+  await context.tasks.settle(pool.metadata.uid, 'Succeeded');
+  await report(context, current, seen);
+  if (!seen.present) {
+    const place = pool.spec.source.path;
+    throw blamed('Unavailable', seen.causes[0] ?? makeCause('PoolMissing', { pool: pool.metadata.name, place }));
+  }
+}
+
+/** Makes the pool, or mounts it after a reboot, and clears away what interrupted operations have left. */
+async function open(context: AgentContext, pool: Pool, known: boolean): Promise<Pool> {
+  const { name, uid, generation } = pool.metadata;
+  const request = {
+    verb: known ? 'OpenPool' : 'CreatePool',
+    subject: { kind: 'Pool', name, uid },
+    objectUid: uid,
+    round: known ? `${generation}/${(await context.deps.host.facts()).bootId}` : 'create',
+  };
+  const opened = await context.tasks.run(request, async ({ steps }) => {
+    const { pools } = context.engine(pool.spec.engine, steps);
+    const result = await steps.run('agent.pool.open', () => pools.open(poolRef(pool)));
+    const swept = await steps.run('agent.pool.sweep', () => pools.sweep({ ...poolRef(pool), poolId: result.poolId }));
+    if (swept.length > 0)
+      context.deps.log.info({ pool: name, swept }, 'cleared away what interrupted operations had left');
+    return result;
+  });
+  return (await writePoolStatus(context, pool, { poolId: opened.poolId, path: opened.path })) ?? pool;
+}
+
+/** Sweeps a pool that needs no opening: after a restart of the process alone. */
+export async function sweepPool(context: AgentContext, pool: Pool): Promise<void> {
+  const swept = await context.engine(pool.spec.engine).pools.sweep(poolRef(pool));
+  if (swept.length > 0)
+    context.deps.log.info({ pool: pool.metadata.name, swept }, 'cleared away what interrupted operations had left');
+}
+
+async function report(context: AgentContext, pool: Pool, seen: PoolObservation): Promise<void> {
+  const { name } = pool.metadata;
+  const recycled = recycledBytesOf(context.state.replicasOn(name));
+  const figures = poolFigures(pool, seen, context.state.ledger.sums(name), recycled);
+  await writePoolStatus(context, pool, figures);
+}
+
+async function remove(context: AgentContext, pool: Pool): Promise<void> {
+  const { name, uid, generation } = pool.metadata;
+  const held = context.state.replicasOn(name);
+  if (held.length > 0)
+    throw blamed(
+      'FailedPrecondition',
+      makeCause('InUse', { what: `pool ${name}`, holder: held.map((one) => one.spec.volumeName).join(', ') }),
+    );
+  const destroy = pool.metadata.annotations[annotations.destroy] === 'true';
+  const request = {
+    verb: 'RemovePool',
+    subject: { kind: 'Pool', name, uid },
+    objectUid: uid,
+    round: `${generation}/remove`,
+  };
+  if (pool.status.poolId !== undefined)
+    await context.tasks.run(request, async ({ steps }) => {
+      const { pools } = context.engine(pool.spec.engine, steps);
+      if (destroy) await steps.run('agent.pool.destroy', () => pools.destroy(poolRef(pool)));
+      else await steps.run('agent.pool.close', () => closePresent(pools, pool));
+    });
+  await change(context.deps.store, 'Pool', name, ({ metadata }) =>
+    metadata.uid === uid
+      ? { metadata: { finalizers: metadata.finalizers.filter((one) => one !== finalizers.agent) } }
+      : undefined,
+  );
+}
+
+/** A pool whose place is gone needs no closing. */
+async function closePresent(
+  pools: { close(pool: ReturnType<typeof poolRef>): Promise<void> },
+  pool: Pool,
+): Promise<void> {
+  try {
+    await pools.close(poolRef(pool));
+  } catch (error) {
+    if (toAzekuraError(error).blame?.code !== 'PoolMissing') throw error;
+  }
+}
+
+async function writePoolStatus(
+  context: AgentContext,
+  pool: Pool,
+  status: Partial<PoolStatus>,
+): Promise<Pool | undefined> {
+  return changeStatus(context.deps.store, 'Pool', pool.metadata.name, (stored) => ({
+    ...status,
+    observedGeneration: pool.metadata.generation,
+    ...(status.causes ? { causes: withSince(status.causes, stored.status.causes, context.now) } : {}),
+  }));
+}

@@ -1,0 +1,47 @@
+import type { Resource } from '../model/kinds.ts';
+import { type AgentContext, keys } from './context.ts';
+
+/**
+ * Has each change of what is wanted of this node looked at. Only what is wanted triggers: an agent that woke up at its
+ * own status would never rest. What is there already triggers too.
+ */
+export function listen(context: AgentContext): void {
+  const { state, deps, trigger } = context;
+  const own = (nodeName: string | undefined) => nodeName === deps.nodeName;
+  const changed = changeFilter();
+  const phases = new Map<string, string>();
+  state.pools.onChange(({ object, type }) => {
+    if (own(object.spec.nodeName) && changed(object, type)) trigger(keys.pool(object.metadata.name));
+    // What waited for its pool goes on.
+    if (phases.get(object.metadata.name) !== object.status.phase)
+      for (const { spec } of state.replicasOn(object.metadata.name)) trigger(keys.volume(spec.volumeId));
+    phases.set(object.metadata.name, object.status.phase);
+  });
+  state.replicas.onChange(({ object, type }) => {
+    if (own(object.spec.nodeName) && changed(object, type)) trigger(keys.volume(object.spec.volumeId));
+  });
+  state.attachments.onChange(({ object, type }) => {
+    if (own(object.spec.nodeName) && changed(object, type)) trigger(keys.volume(object.spec.volumeId));
+  });
+  state.snapshots.onChange(({ object, type }) => {
+    if (!own(object.spec.nodeName) || !object.spec.volumeId || !changed(object, type)) return;
+    if (object.spec.groupName) trigger(keys.group(object.spec.groupName));
+    trigger(keys.volume(object.spec.volumeId));
+  });
+  state.groups.onChange(({ object, type }) => {
+    if (changed(object, type)) trigger(keys.group(object.metadata.name));
+  });
+}
+
+/** Tells changes of the spec, the annotations and the wish to delete from those of the status. */
+function changeFilter(): (object: Resource, type: string) => boolean {
+  const seen = new Map<string, string>();
+  return ({ metadata }, type) => {
+    const { uid, generation, deletionTimestamp, annotations } = metadata;
+    if (type === 'deleted') return seen.delete(uid);
+    const wanted = `${generation} ${deletionTimestamp ?? ''} ${JSON.stringify(annotations)}`;
+    if (seen.get(uid) === wanted) return false;
+    seen.set(uid, wanted);
+    return true;
+  };
+}

@@ -1,0 +1,166 @@
+import type { AttachedDevice, Engine, VolumeRef } from '../../engines/contract.ts';
+import type { Steps } from '../../lib/steps.ts';
+import { type Cause, makeCause } from '../../model/cause.ts';
+import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
+import type { Attachment, Replica } from '../../model/kinds.ts';
+import type { AgentContext } from '../context.ts';
+import { checkFree, checkPath, missingParts } from '../filesystem/mount-point.ts';
+import { type MountRecord, readRecord, writeRecord } from '../filesystem/record.ts';
+import { stage } from '../filesystem/stage.ts';
+import { poolIsShort } from '../pool/room.ts';
+import { stagingPathOf } from './attachment-observe.ts';
+import type { AttachmentStep } from './attachment-plan.ts';
+
+/** One operation on an attachment: what its steps share. */
+export interface AttachmentWork {
+  readonly context: AgentContext;
+  readonly steps: Steps;
+  readonly engine: Engine;
+  readonly attachment: Attachment;
+  /** Undefined when the data is not to be had: then everything can only be taken down. */
+  readonly replica: Replica | undefined;
+  readonly volume: VolumeRef | undefined;
+  device: AttachedDevice | undefined;
+  record: MountRecord;
+  readonly causes: Cause[];
+}
+
+/** Takes one step of the plan. Each may be repeated after a crash. */
+export async function takeStep(work: AttachmentWork, step: AttachmentStep): Promise<void> {
+  switch (step.do) {
+    case 'unpublish':
+      return unpublish(work, step.path, step.mounted);
+    case 'unstage':
+      return unstage(work);
+    case 'detach':
+      return detach(work);
+    case 'attach':
+      return attach(work);
+    case 'stage':
+      return stageVolume(work);
+    case 'publish':
+      return publish(work, step.path, step.readOnly);
+  }
+}
+
+/** Forgets the staging path when everything is down. */
+export async function forgetRecord(work: AttachmentWork): Promise<void> {
+  const { context, attachment } = work;
+  if (work.record.stagingPath === undefined && work.record.publications.length === 0) return;
+  await work.steps.run('agent.mount.forget', () =>
+    writeRecord(context, attachment.spec.volumeId, { version: 1, publications: [] }),
+  );
+}
+
+async function attach(work: AttachmentWork): Promise<void> {
+  const { engine, attachment } = work;
+  const volume = needVolume(work);
+  work.device = await work.steps.run('agent.attach.device', () =>
+    engine.volumes.attach(volume, { readOnly: attachment.spec.readOnly }),
+  );
+}
+
+async function detach(work: AttachmentWork): Promise<void> {
+  const volume = needVolume(work);
+  await work.steps.run('agent.detach.device', () => work.engine.volumes.detach(volume));
+  work.device = undefined;
+}
+
+async function stageVolume(work: AttachmentWork): Promise<void> {
+  const { context, attachment, device, replica, steps } = work;
+  if (!device || !replica) throw new AzekuraError('Internal', 'a volume is staged after it is attached');
+  const target = stagingPathOf(context, attachment);
+  if (work.record.stagingPath !== target) {
+    if (attachment.spec.stagingPath !== undefined) await checkFree(context, target, 'filesystem');
+    await steps.run('agent.mount.record', () => saveRecord(work, { ...work.record, stagingPath: target }));
+  }
+  const { spec } = replica;
+  const staged = await stage(context, steps, {
+    volumeId: spec.volumeId,
+    volumeName: spec.volumeName,
+    device: device.device,
+    deviceBytes: spec.sizeBytes,
+    target,
+    readOnly: attachment.spec.readOnly,
+    options: [...spec.policy.mountOptions, ...attachment.spec.mountOptions],
+    clone: spec.source?.kind === 'snapshot' || spec.source?.kind === 'replica',
+    poolShort: poolIsShort(context, spec.poolName),
+  });
+  work.causes.push(...staged.causes);
+}
+
+async function unstage(work: AttachmentWork): Promise<void> {
+  const { context, attachment, steps } = work;
+  const target = work.record.stagingPath ?? stagingPathOf(context, attachment);
+  const kernel = context.volumeKernel(attachment.spec.volumeId);
+  await steps.run('agent.mount.unstage', () => unmountOrName(work, target));
+  await steps.run('agent.mount.remove-staging', () => kernel.removeMountPoint(target));
+}
+
+async function publish(work: AttachmentWork, path: string, readOnly: boolean): Promise<void> {
+  const { context, attachment, device, steps } = work;
+  const { access, volumeId } = attachment.spec;
+  if (!device) throw new AzekuraError('Internal', 'a volume is published after it is attached');
+  checkPath(path, context.deps.dataDir);
+  const known = work.record.publications.some((publication) => publication.path === path);
+  await checkFree(context, path, access);
+  const kernel = context.volumeKernel(volumeId);
+  if (!known) {
+    const created = await missingParts(context.ownKernel, path);
+    await steps.run('agent.publish.record', () =>
+      saveRecord(work, { ...work.record, publications: [...work.record.publications, { path, created }] }),
+    );
+  }
+  await steps.run('agent.publish.make-mount-point', () =>
+    kernel.makeMountPoint(path, access === 'block' ? 'file' : 'directory'),
+  );
+  const source = access === 'block' ? device.device : stagingPathOf(context, attachment);
+  await steps.run('agent.publish.bind', () => kernel.bindMount(source, path, { readOnly }));
+}
+
+async function unpublish(work: AttachmentWork, path: string, mounted: boolean): Promise<void> {
+  const { context, attachment, steps } = work;
+  const kernel = context.volumeKernel(attachment.spec.volumeId);
+  if (mounted) await steps.run('agent.unpublish.unbind', () => unmountOrName(work, path));
+  const publication = work.record.publications.find((one) => one.path === path);
+  if (!publication) return;
+  await steps.run('agent.unpublish.remove-mount-point', async () => {
+    for (const part of publication.created.toReversed()) await kernel.removeMountPoint(part);
+  });
+  await steps.run('agent.unpublish.forget', () =>
+    saveRecord(work, { ...work.record, publications: work.record.publications.filter((one) => one !== publication) }),
+  );
+}
+
+async function saveRecord(work: AttachmentWork, record: MountRecord): Promise<void> {
+  await writeRecord(work.context, work.attachment.spec.volumeId, record);
+  work.record = await readRecord(work.context, work.attachment.spec.volumeId);
+}
+
+/** Unmounts; when something holds the mount, the error says who. @throws AzekuraError FailedPrecondition with blame InUse */
+async function unmountOrName(work: AttachmentWork, target: string): Promise<void> {
+  const { context, attachment } = work;
+  try {
+    await context.volumeKernel(attachment.spec.volumeId).unmount(target);
+  } catch (error) {
+    if (!hasCode(error, 'FailedPrecondition')) throw error;
+    const holders = await context.deps.host.holders({ path: target });
+    const holder = holders.join(', ') || 'a process that could not be found';
+    throw blamed(
+      'FailedPrecondition',
+      makeCause('InUse', { what: `${target} (volume ${attachment.spec.volumeName})`, holder }),
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+function needVolume(work: AttachmentWork): VolumeRef {
+  if (work.volume) return work.volume;
+  const { volumeName } = work.attachment.spec;
+  throw blamed(
+    'FailedPrecondition',
+    makeCause('BackingMissing', { volume: volumeName, path: 'it has no replica on this node' }),
+  );
+}

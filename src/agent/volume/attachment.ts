@@ -1,0 +1,226 @@
+import type { AttachedDevice, VolumeRef } from '../../engines/contract.ts';
+import type { AttachmentStatus } from '../../model/attachment.ts';
+import { type Cause, makeCause } from '../../model/cause.ts';
+import { blamed, toAzekuraError } from '../../model/errors.ts';
+import type { Attachment, Replica } from '../../model/kinds.ts';
+import type { Layer } from '../../model/layer.ts';
+import { finalizers } from '../../model/names.ts';
+import { change, changeStatus } from '../../store/change.ts';
+import { causeOfError, withSince } from '../causes.ts';
+import type { AgentContext } from '../context.ts';
+import { growMounted } from '../filesystem/growth.ts';
+import { readRecord } from '../filesystem/record.ts';
+import { observeAttachment, stagingPathOf } from './attachment-observe.ts';
+import { type AttachmentStep, planAttachment, type SeenAttachment } from './attachment-plan.ts';
+import { type AttachmentWork, forgetRecord, takeStep } from './attachment-steps.ts';
+
+/**
+ * Converges the attachment of a volume on this node.
+ *
+ * @param replica the copy whose device is to be used; undefined when there is none here
+ * @param hold keeps it detached for now: a restore or repair is due first
+ * @throws AzekuraError after the cause has been written to the attachment
+ */
+export async function reconcileAttachment(
+  context: AgentContext,
+  attachment: Attachment,
+  replica: Replica | undefined,
+  hold: boolean,
+): Promise<void> {
+  try {
+    const leaving = attachment.metadata.deletionTimestamp !== undefined;
+    if (hold && !leaving) return;
+    const converged = await converge(context, attachment, replica, leaving);
+    await context.tasks.settle(attachment.metadata.uid, 'Succeeded');
+    if (leaving) await letGo(context, attachment);
+    else await writeStatus(context, attachment, converged);
+  } catch (error) {
+    const cause = causeOfError(error, { step: 'agent.attach' });
+    await writeStatus(context, attachment, {
+      phase: attachment.metadata.deletionTimestamp
+        ? 'Detaching'
+        : attachment.status.phase === 'Attached'
+          ? 'Attached'
+          : 'Failed',
+      causes: [cause],
+    });
+    throw error;
+  }
+}
+
+async function converge(
+  context: AgentContext,
+  attachment: Attachment,
+  replica: Replica | undefined,
+  leaving: boolean,
+): Promise<Partial<AttachmentStatus>> {
+  const { volumeId } = attachment.spec;
+  const record = await readRecord(context, volumeId);
+  const here = await observeDevice(context, attachment, replica);
+  // What works is not taken down because its pool cannot be looked at just now.
+  if (here.problem && !leaving) throw here.problem;
+  const seen = await observeAttachment(context, attachment, here.device, record);
+  const plan = planAttachment({ ...attachment.spec, attached: !leaving }, seen);
+  const growTo = leaving ? undefined : growthDue(attachment, replica);
+  const work: Omit<AttachmentWork, 'steps' | 'engine'> = {
+    context,
+    attachment,
+    replica,
+    volume: here.volume,
+    device: here.device,
+    record,
+    causes: [...(here.device?.causes ?? [])],
+  };
+  const recorded = record.stagingPath !== undefined || record.publications.length > 0;
+  const kept = keptLayer(attachment);
+  if (plan.length === 0 && growTo === undefined && !(leaving && recorded)) {
+    if (here.problem) throw here.problem;
+    return leaving ? {} : statusOf(context, attachment, seen, here.device, work.causes, kept);
+  }
+  return context.tasks.run(
+    {
+      verb: verbOf(plan, leaving),
+      subject: { kind: 'Volume', name: attachment.spec.volumeName, uid: attachment.spec.volumeUid },
+      objectUid: attachment.metadata.uid,
+      round: `${attachment.metadata.generation}${leaving ? '/leave' : ''}`,
+    },
+    async ({ steps }) => {
+      const engine = context.engine(replica?.spec.policy.engine ?? 'file', steps);
+      const running: AttachmentWork = { ...work, steps, engine };
+      for (const step of plan) await takeStep(running, step);
+      if (here.problem) throw here.problem;
+      if (leaving) {
+        await forgetRecord(running);
+        return {};
+      }
+      const layer = await grow(
+        running,
+        growTo,
+        plan.some((step) => step.do === 'stage'),
+      );
+      const after = await observeAttachment(context, attachment, running.device, running.record);
+      return statusOf(context, attachment, after, running.device, running.causes, layer ?? kept);
+    },
+  );
+}
+
+interface Here {
+  readonly volume?: VolumeRef;
+  readonly device?: AttachedDevice | undefined;
+  /** Why the engine could not be asked. */
+  readonly problem?: Error;
+}
+
+async function observeDevice(
+  context: AgentContext,
+  attachment: Attachment,
+  replica: Replica | undefined,
+): Promise<Here> {
+  if (!replica) {
+    if (attachment.metadata.deletionTimestamp) return {};
+    const { volumeName, nodeName } = attachment.spec;
+    const path = `it has no copy on node ${nodeName}`;
+    return { problem: blamed('FailedPrecondition', makeCause('BackingMissing', { volume: volumeName, path })) };
+  }
+  try {
+    const volume = context.volumeRef(replica);
+    const seen = await context.engine(replica.spec.policy.engine).volumes.observe(volume);
+    return { volume, device: seen.attached };
+  } catch (error) {
+    return { problem: toAzekuraError(error) };
+  }
+}
+
+function verbOf(plan: readonly AttachmentStep[], leaving: boolean): string {
+  if (leaving) return 'DetachVolume';
+  if (plan.length === 0) return 'GrowFilesystem';
+  return plan.some((step) => step.do === 'attach' || step.do === 'stage') ? 'AttachVolume' : 'PublishVolume';
+}
+
+/** The size in bytes to which the mounted file system has been grown, as the status remembers it: growing again is harmless. */
+const grownTo = 'grownToBytes';
+
+function keptLayer(attachment: Attachment): Layer | undefined {
+  return attachment.status.layers.find((layer) => layer.kind === 'filesystem');
+}
+
+function growthDue(attachment: Attachment, replica: Replica | undefined): number | undefined {
+  const { access, readOnly, staged } = attachment.spec;
+  if (!replica || access === 'block' || readOnly || !staged) return undefined;
+  const done = Number(keptLayer(attachment)?.details[grownTo] ?? 0);
+  return replica.status.sizeBytes > done ? replica.status.sizeBytes : undefined;
+}
+
+async function grow(work: AttachmentWork, toBytes: number | undefined, staged: boolean): Promise<Layer | undefined> {
+  const { context, attachment, device, replica } = work;
+  if (attachment.spec.access === 'block' || !attachment.spec.staged || !device || !replica) return undefined;
+  const target = stagingPathOf(context, attachment);
+  const { type } = await context.volumeKernel(attachment.spec.volumeId).statfs(target);
+  const filesystem = type === 'ext4' ? 'ext4' : 'xfs';
+  const bytes = toBytes ?? (staged ? replica.status.sizeBytes : undefined);
+  if (bytes === undefined) return undefined;
+  const alreadyBlocked = work.causes.some((cause) => cause.code === 'FilesystemGrowthBlocked');
+  if (!alreadyBlocked && !attachment.spec.readOnly) {
+    const subject = {
+      volumeId: attachment.spec.volumeId,
+      volumeName: attachment.spec.volumeName,
+      mountPoint: target,
+      filesystem,
+    } as const;
+    work.causes.push(...(await growMounted(context, work.steps, subject)));
+  }
+  return { kind: 'filesystem', name: filesystem, target, details: { [grownTo]: String(bytes) } };
+}
+
+async function statusOf(
+  context: AgentContext,
+  attachment: Attachment,
+  seen: SeenAttachment,
+  device: AttachedDevice | undefined,
+  causes: readonly Cause[],
+  filesystem: Layer | undefined,
+): Promise<Partial<AttachmentStatus>> {
+  const published = attachment.spec.published
+    .map((one) => one.path)
+    .filter((path) => seen.publications.get(path)?.state === 'ours');
+  const mounted = attachment.spec.access === 'filesystem' && attachment.spec.staged;
+  const stagingPath = mounted ? stagingPathOf(context, attachment) : undefined;
+  const space = stagingPath && (await context.volumeKernel(attachment.spec.volumeId).statfs(stagingPath));
+  // A growth that had to wait is over when the file system has been mounted anew; nothing else tells.
+  const waiting = attachment.status.causes.filter(
+    (cause) => cause.code === 'FilesystemGrowthBlocked' && filesystem === keptLayer(attachment),
+  );
+  return {
+    phase: 'Attached',
+    devicePath: device?.device,
+    stagingPath,
+    published,
+    layers: [
+      ...(device?.layers ?? []),
+      ...(mounted && filesystem ? [filesystem] : []),
+      ...published.map((path) => ({ kind: 'bind' as const, name: path, target: path, details: {} })),
+    ],
+    ...(space ? { filesystemBytes: space.sizeBytes, filesystemUsedBytes: space.sizeBytes - space.freeBytes } : {}),
+    causes: [...causes, ...waiting],
+  };
+}
+
+async function writeStatus(
+  context: AgentContext,
+  attachment: Attachment,
+  status: Partial<AttachmentStatus>,
+): Promise<void> {
+  await changeStatus(context.deps.store, 'Attachment', attachment.metadata.name, (stored) => ({
+    ...status,
+    observedGeneration: attachment.metadata.generation,
+    causes: withSince(status.causes ?? [], stored.status.causes, context.now),
+  }));
+}
+
+async function letGo(context: AgentContext, attachment: Attachment): Promise<void> {
+  await change(context.deps.store, 'Attachment', attachment.metadata.name, ({ metadata }) =>
+    metadata.uid === attachment.metadata.uid
+      ? { metadata: { finalizers: metadata.finalizers.filter((name) => name !== finalizers.agent) } }
+      : undefined,
+  );
+}

@@ -1,0 +1,90 @@
+import type { RunResult } from '../../lib/work-queue.ts';
+import { toAzekuraError } from '../../model/errors.ts';
+import type { Replica } from '../../model/kinds.ts';
+import type { AgentContext } from '../context.ts';
+import { reconcileSnapshots } from '../snapshot/reconcile.ts';
+import { reconcileAttachment } from './attachment.ts';
+import { reconcileReplica } from './replica.ts';
+import { holdsAttachment } from './replica-plan.ts';
+import { scheduleUsage } from './usage.ts';
+
+/**
+ * Converges all that concerns one volume on this node, in the order in which it depends on each other: what is to be
+ * detached, the copies, what is to be attached, the snapshots, and the copies that are to go. Each part that fails
+ * leaves its cause on its own object; the others are tried all the same.
+ *
+ * @throws AzekuraError the first failure, so that the queue comes back
+ */
+export async function reconcileVolume(context: AgentContext, volumeId: string): Promise<RunResult> {
+  return context.volumeLocks.run(volumeId, async () => {
+    const failures: unknown[] = [];
+    const attempt = async (work: () => Promise<void>) => {
+      try {
+        await work();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    const { state } = context;
+    const leaving = state.attachmentOf(volumeId);
+    if (leaving?.metadata.deletionTimestamp) {
+      const replica = await usedReplica(context, volumeId);
+      await attempt(() => reconcileAttachment(context, leaving, replica, false));
+      // The informer will tell that it is gone; what follows must not be held up by it.
+      if (failures.length === 0) await gone(context, leaving.metadata.name);
+    }
+    for (const replica of state.replicasOf(volumeId))
+      if (!replica.metadata.deletionTimestamp) await attempt(() => reconcileReplica(context, replica));
+
+    const attachment = state.attachmentOf(volumeId);
+    if (attachment && !attachment.metadata.deletionTimestamp) {
+      const replica = await usedReplica(context, volumeId);
+      // A copy in the making says so by itself; there is nothing to attach yet.
+      const pending = replica === undefined && state.replicasOf(volumeId).length > 0;
+      if (!pending)
+        await attempt(() =>
+          reconcileAttachment(context, attachment, replica, replica !== undefined && holdsAttachment(replica)),
+        );
+    }
+    await attempt(() => reconcileSnapshots(context, volumeId));
+    for (const replica of state.replicasOf(volumeId))
+      if (replica.metadata.deletionTimestamp) await attempt(() => reconcileReplica(context, replica));
+    if (failures.length > 0) throw toAzekuraError(failures[0]);
+    scheduleUsage(context, volumeId);
+    return undefined;
+  });
+}
+
+/**
+ * The copy whose device is used: the newest that is ready. After a move it is the new one, from the instant at which its
+ * readiness is stored; so the store is asked, not the memory.
+ */
+async function usedReplica(context: AgentContext, volumeId: string): Promise<Replica | undefined> {
+  const present: Replica[] = [];
+  for (const { metadata } of context.state.replicasOf(volumeId)) {
+    const replica = await context.deps.store.find('Replica', metadata.name);
+    if (replica) present.push(replica);
+  }
+  return (
+    present.findLast((replica) => replica.status.phase === 'Ready' && !replica.metadata.deletionTimestamp) ??
+    present.findLast((replica) => replica.status.phase === 'Ready')
+  );
+}
+
+/** Waits until the memory has seen that an attachment is gone, or a short while. */
+async function gone(context: AgentContext, name: string): Promise<void> {
+  const { attachments } = context.state;
+  if (!attachments.get(name)) return;
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      stop();
+      cancel();
+      resolve();
+    };
+    const cancel = context.deps.clock.after(500, end);
+    let stop: () => void = () => {};
+    stop = attachments.onChange(({ type, object }) => {
+      if (type === 'deleted' && object.metadata.name === name) end();
+    });
+  });
+}

@@ -1,0 +1,4 @@
+export { createControllers } from './controllers.ts';
+export type { ControllerDeps, Controllers, NodeSide, OperationsDeps } from './deps.ts';
+export { createOperations } from './operations/index.ts';
+export { createView, type View } from './view.ts';

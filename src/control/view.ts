@@ -1,0 +1,106 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/log.ts';
+import { MultiIndex } from '../lib/multi-index.ts';
+import type { Attachment, Kind, Replica, Snapshot, Volume } from '../model/kinds.ts';
+import { Ledger, ledgerEntry } from '../placement/index.ts';
+import { createInformer, type Informer } from '../store/informer.ts';
+import type { Store } from '../store/store.ts';
+
+/**
+ * The state in memory with its relations. It may lag behind the store by the time an event takes; who must not miss what
+ * was written a moment ago asks the store itself.
+ */
+export interface View {
+  readonly nodes: Informer<'Node'>;
+  readonly pools: Informer<'Pool'>;
+  readonly classes: Informer<'Class'>;
+  readonly volumes: Informer<'Volume'>;
+  readonly recycled: Informer<'RecycledVolume'>;
+  readonly replicas: Informer<'Replica'>;
+  readonly attachments: Informer<'Attachment'>;
+  readonly snapshots: Informer<'Snapshot'>;
+  readonly groups: Informer<'SnapshotGroup'>;
+  readonly tasks: Informer<'Task'>;
+  /** What is promised on each pool, the promises included that are not stored yet. */
+  readonly ledger: Ledger;
+  /** In the order of their ordinals. */
+  replicasOf(volumeId: string): readonly Replica[];
+  replicasOn(poolName: string): readonly Replica[];
+  attachmentsOf(volumeId: string): readonly Attachment[];
+  snapshotsOf(volumeId: string): readonly Snapshot[];
+  /** The living volume with this id; the one in the recycle bin is not it. */
+  volumeOf(volumeId: string): Volume | undefined;
+  /** How many volumes were made by the class. */
+  countOfClass(className: string): number;
+  readonly synced: Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Begins to list and watch every kind. */
+export function createView(deps: { readonly store: Store; readonly log: Logger; readonly clock: Clock }): View {
+  const informer = <K extends Kind>(kind: K) => createInformer(deps.store, kind, { log: deps.log, clock: deps.clock });
+  const nodes = informer('Node');
+  const pools = informer('Pool');
+  const classes = informer('Class');
+  const volumes = informer('Volume');
+  const recycled = informer('RecycledVolume');
+  const replicas = informer('Replica');
+  const attachments = informer('Attachment');
+  const snapshots = informer('Snapshot');
+  const groups = informer('SnapshotGroup');
+  const tasks = informer('Task');
+  const all = [nodes, pools, classes, volumes, recycled, replicas, attachments, snapshots, groups, tasks];
+
+  const ledger = new Ledger();
+  const replicasByVolume = new MultiIndex();
+  const replicasByPool = new MultiIndex();
+  const attachmentsByVolume = new MultiIndex();
+  const snapshotsByVolume = new MultiIndex();
+  const volumesById = new MultiIndex();
+  const volumesByClass = new MultiIndex();
+  replicas.onChange(({ type, object }) => {
+    const { name } = object.metadata;
+    const gone = type === 'deleted';
+    replicasByVolume.set(name, gone ? undefined : object.spec.volumeId);
+    replicasByPool.set(name, gone ? undefined : object.spec.poolName);
+    if (gone) ledger.delete(name);
+    else ledger.set(ledgerEntry(object));
+  });
+  attachments.onChange(({ type, object }) =>
+    attachmentsByVolume.set(object.metadata.name, type === 'deleted' ? undefined : object.spec.volumeId),
+  );
+  snapshots.onChange(({ type, object }) =>
+    snapshotsByVolume.set(object.metadata.name, type === 'deleted' ? undefined : object.spec.volumeId),
+  );
+  volumes.onChange(({ type, object }) => {
+    const gone = type === 'deleted';
+    volumesById.set(object.metadata.name, gone ? undefined : object.status.volumeId);
+    volumesByClass.set(object.metadata.name, gone ? undefined : object.spec.className);
+  });
+
+  const pick = <K extends Kind>(from: Informer<K>, names: readonly string[]) =>
+    names.flatMap((name) => from.get(name) ?? []).sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  return {
+    nodes,
+    pools,
+    classes,
+    volumes,
+    recycled,
+    replicas,
+    attachments,
+    snapshots,
+    groups,
+    tasks,
+    ledger,
+    replicasOf: (volumeId) => pick(replicas, replicasByVolume.members(volumeId)),
+    replicasOn: (poolName) => pick(replicas, replicasByPool.members(poolName)),
+    attachmentsOf: (volumeId) => pick(attachments, attachmentsByVolume.members(volumeId)),
+    snapshotsOf: (volumeId) => pick(snapshots, snapshotsByVolume.members(volumeId)),
+    volumeOf: (volumeId) => pick(volumes, volumesById.members(volumeId))[0],
+    countOfClass: (className) => volumesByClass.count(className),
+    synced: Promise.all(all.map((each) => each.synced)).then(() => {}),
+    close: async () => {
+      await Promise.all(all.map((each) => each.close()));
+    },
+  };
+}

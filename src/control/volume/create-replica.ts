@@ -1,0 +1,74 @@
+import { type Cause, makeCause } from '../../model/cause.ts';
+import { hasCode, toAzekuraError } from '../../model/errors.ts';
+import type { Volume } from '../../model/kinds.ts';
+import { finalizers, replicaName } from '../../model/names.ts';
+import type { ControlContext } from '../context.ts';
+import { findPlace, placementCause } from './placing.ts';
+import { type ResolvedSource, resolveSource } from './source.ts';
+
+/**
+ * Places a volume and makes its replica. Choosing and entering into the ledger happen in one turn of the event loop, so
+ * that no two volumes are promised the same bytes.
+ *
+ * @returns why it could not be placed
+ */
+export async function createReplica(
+  context: ControlContext,
+  volume: Volume,
+  volumeId: string,
+): Promise<Cause | undefined> {
+  const { view, deps } = context;
+  const { metadata, spec, status } = volume;
+  // What had data once is not made anew.
+  if (status.sizeBytes > 0) {
+    const where = status.replicas.map((one) => one.poolName).join(', ') || 'unknown';
+    return makeCause('BackingMissing', { volume: metadata.name, path: `its replica (pool ${where}) has been removed` });
+  }
+  let source: ResolvedSource | undefined;
+  try {
+    source = spec.source && resolveSource(view, spec.source);
+  } catch (error) {
+    const known = toAzekuraError(error);
+    if (!known.blame) throw error;
+    return known.blame;
+  }
+  const name = replicaName(volumeId, 0);
+  // A dry run may have entered the volume already; its own promise must not count against it.
+  view.ledger.delete(name);
+  const wanted = { ...spec, poolName: source?.poolName ?? spec.poolName };
+  const result = findPlace(view, wanted);
+  const [chosen] = result.chosen;
+  if (!chosen) return placementCause(view, wanted, result);
+  const thick = spec.policy.provisioning === 'thick';
+  view.ledger.set({
+    replicaName: name,
+    poolName: chosen.poolName,
+    promisedBytes: spec.sizeBytes,
+    allocatedBytes: thick ? spec.sizeBytes : 0,
+  });
+  try {
+    await deps.store.create({
+      kind: 'Replica',
+      metadata: { name, finalizers: [finalizers.agent] },
+      spec: {
+        ...chosen,
+        volumeName: metadata.name,
+        volumeUid: metadata.uid,
+        volumeId,
+        sizeBytes: spec.sizeBytes,
+        mode: spec.mode,
+        policy: spec.policy,
+        className: spec.className,
+        volumeCreatedAt: metadata.creationTimestamp,
+        volumeGeneration: metadata.generation,
+        ...(source ? { source: source.source } : {}),
+        ...(spec.claim ? { claim: spec.claim } : {}),
+      },
+    });
+  } catch (error) {
+    if (hasCode(error, 'AlreadyExists')) return undefined;
+    view.ledger.delete(name);
+    throw error;
+  }
+  return undefined;
+}

@@ -1,0 +1,111 @@
+import type { RunResult } from '../../lib/work-queue.ts';
+import { type Cause, makeCause } from '../../model/cause.ts';
+import { hasCode } from '../../model/errors.ts';
+import type { Replica, Volume } from '../../model/kinds.ts';
+import { annotations, finalizers, recycledVolumeName, replicaName } from '../../model/names.ts';
+import { change, changeStatus } from '../../store/change.ts';
+import { type ControlContext, withSince } from '../context.ts';
+
+/**
+ * Ends a volume: into the recycle bin, or for good when that was asked for, its time there is zero, or it never had data.
+ * The Volume object goes when its copies are where they belong.
+ */
+export async function removeVolume(context: ControlContext, volume: Volume): Promise<RunResult> {
+  const { view } = context;
+  const { volumeId } = volume.status;
+  if (volumeId === undefined) {
+    await letGo(context, volume);
+    return undefined;
+  }
+  const attachments = view.attachmentsOf(volumeId);
+  if (attachments.length > 0) {
+    const nodes = attachments.map((attachment) => attachment.spec.nodeName).join(', ');
+    await report(context, volume, [
+      makeCause('InUse', { what: `volume ${volume.metadata.name}`, holder: `node ${nodes}, where it is attached` }),
+    ]);
+    return undefined;
+  }
+  const replicas = view.replicasOf(volumeId);
+  const kept = replicas.filter((replica) => replica.status.sizeBytes > 0 && !replica.metadata.deletionTimestamp);
+  if (replicas.length > 0) {
+    const recycles = kept.length > 0 && mayRecycle(context, volume);
+    if (recycles) await recycle(context, volume, volumeId, kept);
+    // A copy without data, half made, has no place in the bin.
+    await purge(context, recycles ? replicas.filter((replica) => !kept.includes(replica)) : replicas);
+    const waiting = recycles ? kept.filter((replica) => replica.status.phase !== 'Recycled') : replicas;
+    if (waiting.length > 0) {
+      await report(
+        context,
+        volume,
+        waiting.flatMap((replica) => replica.status.causes),
+      );
+      return undefined;
+    }
+  }
+  // A promise that was made for it before it had a copy.
+  if (replicas.length === 0) view.ledger.delete(replicaName(volumeId, 0));
+  await letGo(context, volume);
+  return undefined;
+}
+
+function mayRecycle(context: ControlContext, { metadata, spec }: Volume): boolean {
+  if (spec.recycleMs === 0 || metadata.annotations[annotations.skipRecycleBin] === 'true') return false;
+  return context.deps.engines(spec.policy.engine).capabilities.recycle;
+}
+
+async function recycle(
+  context: ControlContext,
+  volume: Volume,
+  volumeId: string,
+  replicas: readonly Replica[],
+): Promise<void> {
+  const { store } = context.deps;
+  const { metadata, spec } = volume;
+  const deletedAt = metadata.deletionTimestamp ?? context.now;
+  const expiresAt = new Date(Date.parse(deletedAt) + spec.recycleMs).toISOString();
+  const name = recycledVolumeName(metadata.name, volumeId);
+  if (!context.view.recycled.get(name)) {
+    try {
+      await store.create({
+        kind: 'RecycledVolume',
+        metadata: { name, finalizers: [finalizers.recycle], labels: metadata.labels },
+        spec: {
+          volumeName: metadata.name,
+          volumeId,
+          volume: spec,
+          replicaNames: replicas.map((replica) => replica.metadata.name),
+          deletedAt,
+          expiresAt,
+        },
+      });
+    } catch (error) {
+      if (!hasCode(error, 'AlreadyExists')) throw error;
+    }
+  }
+  for (const replica of replicas) {
+    if (replica.spec.recycled) continue;
+    await change(store, 'Replica', replica.metadata.name, (stored) => ({
+      spec: { ...stored.spec, recycled: { deletedAt, expiresAt } },
+    }));
+  }
+}
+
+async function purge(context: ControlContext, replicas: readonly Replica[]): Promise<void> {
+  for (const { metadata } of replicas)
+    if (!metadata.deletionTimestamp) await context.deps.store.delete('Replica', metadata.name, { uid: metadata.uid });
+}
+
+async function report(context: ControlContext, volume: Volume, causes: readonly Cause[]): Promise<void> {
+  await changeStatus(context.deps.store, 'Volume', volume.metadata.name, ({ status }) => ({
+    phase: 'Deleting' as const,
+    causes: withSince(causes, status.causes, context.now),
+  }));
+}
+
+async function letGo(context: ControlContext, volume: Volume): Promise<void> {
+  await change(context.deps.store, 'Volume', volume.metadata.name, ({ metadata }) =>
+    metadata.uid === volume.metadata.uid
+      ? { metadata: { finalizers: metadata.finalizers.filter((name) => name !== finalizers.volume) } }
+      : undefined,
+  );
+}

@@ -1,0 +1,44 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Volume } from '../../model/kinds.ts';
+import type { ReplicaSpec } from '../../model/replica.ts';
+import type { View } from '../view.ts';
+
+/**
+ * What a replica's spec is to be, by its volume. What was decided when it was made (pool, node, source) stays.
+ *
+ * @param now the replica's present spec
+ */
+export function replicaSpecFor(view: View, volume: Volume, now: ReplicaSpec): ReplicaSpec {
+  const { spec, metadata } = volume;
+  const { restore: _restore, repair: _repair, recycled: _recycled, claim: _claim, ...kept } = now;
+  const restore = restoreOf(view, volume) ?? now.restore;
+  const repair = spec.repair && volume.status.repair?.requestId !== spec.repair.requestId ? spec.repair : now.repair;
+  return {
+    ...kept,
+    volumeName: metadata.name,
+    volumeUid: metadata.uid,
+    sizeBytes: Math.max(spec.sizeBytes, now.sizeBytes),
+    className: spec.className,
+    // Only what ends up beside the data counts: a repair request must not rewrite the identity.
+    volumeGeneration:
+      spec.sizeBytes !== now.sizeBytes || !isDeepStrictEqual(spec.claim, now.claim) || metadata.uid !== now.volumeUid
+        ? metadata.generation
+        : now.volumeGeneration,
+    ...(spec.claim ? { claim: spec.claim } : {}),
+    ...(restore ? { restore } : {}),
+    ...(repair ? { repair } : {}),
+  };
+}
+
+/** A snapshot's name may be given to another one later; its id stays. What is done is never handed to a new copy. */
+function restoreOf(view: View, { spec, status }: Volume): ReplicaSpec['restore'] {
+  if (!spec.restore || status.restore?.requestId === spec.restore.requestId) return undefined;
+  const snapshot = view.snapshots.get(spec.restore.snapshotName);
+  if (!snapshot?.spec.snapshotId || snapshot.spec.volumeId !== status.volumeId) return undefined;
+  return { snapshotId: snapshot.spec.snapshotId, requestId: spec.restore.requestId };
+}
+
+/** Whether two specs say the same; absent and undefined fields are equal. */
+export function sameSpec(one: ReplicaSpec, other: ReplicaSpec): boolean {
+  return isDeepStrictEqual(JSON.parse(JSON.stringify(one)), JSON.parse(JSON.stringify(other)));
+}

@@ -1,0 +1,80 @@
+import { type Cause, worstCause } from '../../model/cause.ts';
+import { causeCatalogue } from '../../model/causes.ts';
+import type { Attachment, Replica, Volume } from '../../model/kinds.ts';
+import type { VolumeStatus } from '../../model/volume.ts';
+
+/**
+ * The status of a volume from its copies and attachments. Pure.
+ *
+ * @param own causes that the volume itself has, such as no place for it
+ */
+export function volumeStatus(
+  volume: Pick<Volume, 'metadata' | 'spec' | 'status'>,
+  replicas: readonly Replica[],
+  attachments: readonly Attachment[],
+  own: readonly Cause[],
+  now: string,
+): Partial<VolumeStatus> {
+  const staying = replicas.filter((replica) => !replica.metadata.deletionTimestamp);
+  const used = staying.findLast((replica) => replica.status.sizeBytes > 0) ?? staying[0];
+  const causes = [
+    ...own,
+    ...staying.flatMap((replica) => replica.status.causes),
+    ...attachments.flatMap((attachment) => attachment.status.causes),
+  ];
+  const { status } = volume;
+  return {
+    observedGeneration: volume.metadata.generation,
+    phase: phaseOf(volume, staying, used, causes),
+    sizeBytes: used?.status.sizeBytes ?? status.sizeBytes,
+    replicas: staying.map((replica) => ({
+      replicaName: replica.metadata.name,
+      nodeName: replica.spec.nodeName,
+      poolName: replica.spec.poolName,
+      phase: replica.status.phase,
+    })),
+    ...(used?.status.exclusiveBytes === undefined ? {} : { exclusiveBytes: used.status.exclusiveBytes }),
+    ...(used?.status.sharedBytes === undefined ? {} : { sharedBytes: used.status.sharedBytes }),
+    ...(used?.status.extents === undefined ? {} : { extents: used.status.extents }),
+    attachedTo: attachments
+      .filter((attachment) => attachment.status.phase === 'Attached' || attachment.status.phase === 'Detaching')
+      .map((attachment) => attachment.spec.nodeName),
+    ...requestsDone(volume, used, now),
+    causes,
+  };
+}
+
+function phaseOf(
+  { metadata, spec, status }: Pick<Volume, 'metadata' | 'spec' | 'status'>,
+  staying: readonly Replica[],
+  used: Replica | undefined,
+  causes: readonly Cause[],
+): VolumeStatus['phase'] {
+  if (metadata.deletionTimestamp) return 'Deleting';
+  if (!used) return 'Pending';
+  const worst = worstCause(causes);
+  const blocked = worst !== undefined && causeCatalogue[worst.code].severity === 'blocking';
+  if (used.status.sizeBytes === 0) return blocked ? 'Failed' : 'Creating';
+  if (spec.restore && used.status.restoredRequestId !== spec.restore.requestId) return 'Restoring';
+  if (staying.some((replica) => replica.spec.source?.kind === 'move' && replica.status.sizeBytes === 0))
+    return 'Moving';
+  if (used.status.sizeBytes < spec.sizeBytes) return 'Expanding';
+  if (used.status.phase !== 'Ready') return status.phase === 'Ready' ? 'Ready' : 'Creating';
+  return causes.some((cause) => cause.code === 'BackingMissing') ? 'Failed' : 'Ready';
+}
+
+/** Requests that are done once each: when, and with what outcome. */
+function requestsDone(
+  { spec, status }: Pick<Volume, 'spec' | 'status'>,
+  used: Replica | undefined,
+  now: string,
+): Partial<VolumeStatus> {
+  const done: Partial<VolumeStatus> = {};
+  const restored = used?.status.restoredRequestId;
+  if (spec.restore && restored === spec.restore.requestId && status.restore?.requestId !== restored)
+    done.restore = { requestId: restored, finishedAt: now };
+  const repaired = used?.status.repair;
+  if (spec.repair && repaired?.requestId === spec.repair.requestId && status.repair?.requestId !== repaired.requestId)
+    done.repair = { requestId: repaired.requestId, finishedAt: now, outcome: repaired.outcome };
+  return done;
+}

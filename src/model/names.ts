@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto';
+
+/** Names that are made from other names. All are DNS labels of at most 63 characters. */
+
+const longest = 63;
+
+/** Cuts a label that is too long and ends it with a digest of the whole, so that different ones stay different. */
+function label(text: string): string {
+  if (text.length <= longest) return text;
+  const digest = createHash('sha256').update(text).digest('hex').slice(0, 10);
+  return `${text.slice(0, longest - 11).replace(/-+$/, '')}-${digest}`;
+}
+
+/** @param ordinal 0 for the first copy; a move takes the next */
+export function replicaName(volumeId: string, ordinal: number): string {
+  return `${volumeId}-${ordinal}`;
+}
+
+/** The ordinal in a replica's name. */
+export function replicaOrdinal(name: string): number {
+  return Number(name.slice(name.lastIndexOf('-') + 1));
+}
+
+/** A volume is attached to a node at most once. */
+export function attachmentName(volumeId: string, nodeName: string): string {
+  return label(`${volumeId}-${nodeName}`);
+}
+
+/** The snapshot of one volume in a group. */
+export function memberSnapshotName(groupName: string, volumeName: string): string {
+  return label(`${groupName}-${volumeName}`);
+}
+
+/** The entry of a deleted volume in the recycle bin; unlike the volume's name it stays unique. */
+export function recycledVolumeName(volumeName: string, volumeId: string): string {
+  return label(`${volumeName.slice(0, longest - volumeId.length - 1).replace(/-+$/, '')}-${volumeId}`);
+}
+
+/** The same for the same operation on the same object, so that a restarted process goes on with the same Task. */
+export function taskName(verb: string, subjectUid: string, round: string | number): string {
+  const word = verb.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase();
+  return label(`${word}-${createHash('sha256').update(`${verb}/${subjectUid}/${round}`).digest('hex').slice(0, 12)}`);
+}
+
+/** Finalizers of ours: who must let go before an object disappears. */
+export const finalizers = {
+  volume: 'azekura.dev/volume',
+  agent: 'azekura.dev/agent',
+  recycle: 'azekura.dev/recycle',
+  group: 'azekura.dev/group',
+} as const;
+
+/** Annotations of ours. */
+export const annotations = {
+  /** On a Volume: the id that names its data; after an undelete that of the data which is there already. */
+  volumeId: 'azekura.dev/volume-id',
+  /** On a Volume whose deletion was asked for: remove the data at once. */
+  skipRecycleBin: 'azekura.dev/skip-recycle-bin',
+  /** On a RecycledVolume: the name under which it came back; its data must not be purged. */
+  undeletedAs: 'azekura.dev/undeleted-as',
+  /** On a Pool whose removal was asked for: its own files go too. */
+  destroy: 'azekura.dev/destroy',
+} as const;

@@ -1,0 +1,86 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Policy } from '../model/policy.ts';
+import { ReplicaSpec, ReplicaStatus } from '../model/replica.ts';
+import { Ledger, ledger, ledgerEntry } from './ledger.ts';
+
+function replica(name: string, sizeBytes: number, provisioning: 'thin' | 'thick', sizeNow: number) {
+  const metadata = {
+    name,
+    uid: name,
+    resourceVersion: '1',
+    generation: 1,
+    creationTimestamp: '2026-01-01T00:00:00.000Z',
+    finalizers: [],
+    ownerReferences: [],
+    labels: {},
+    annotations: {},
+  };
+  const spec = ReplicaSpec.parse({
+    volumeName: 'v',
+    volumeUid: 'u',
+    volumeId: 'i',
+    nodeName: 'n1',
+    poolName: 'p',
+    sizeBytes,
+    mode: 'filesystem',
+    policy: Policy.parse({ provisioning }),
+    volumeCreatedAt: '2026-01-01T00:00:00.000Z',
+    volumeGeneration: 1,
+  });
+  return { metadata, spec, status: ReplicaStatus.parse({ sizeBytes: sizeNow }) };
+}
+
+describe('ledgerEntry', () => {
+  it('reserves what a thick replica has not got yet, and nothing for a thin one', () => {
+    expect(ledgerEntry(replica('a', 100, 'thick', 0))).toMatchObject({ allocatedBytes: 100, promisedBytes: 100 });
+    expect(ledgerEntry(replica('a', 100, 'thick', 60))).toMatchObject({ allocatedBytes: 40, promisedBytes: 100 });
+    expect(ledgerEntry(replica('a', 100, 'thick', 100))).toMatchObject({ allocatedBytes: 0, promisedBytes: 100 });
+    expect(ledgerEntry(replica('a', 100, 'thin', 0))).toMatchObject({ allocatedBytes: 0, promisedBytes: 100 });
+  });
+
+  it('counts a replica that is larger than it should be with its real size', () => {
+    expect(ledgerEntry(replica('a', 100, 'thin', 150)).promisedBytes).toBe(150);
+  });
+});
+
+describe('Ledger', () => {
+  it('adds up replicas', () => {
+    const book = ledger([replica('a', 100, 'thick', 0), replica('b', 50, 'thin', 50)]);
+    expect(book.sums('p')).toEqual({ promisedBytes: 150, reservedBytes: 100, volumes: 2 });
+    expect(book.sums('q')).toEqual({ promisedBytes: 0, reservedBytes: 0, volumes: 0 });
+  });
+
+  it('keeps its sums equal to those of its entries, whatever comes and goes', () => {
+    const entry = fc.record({
+      replicaName: fc.constantFrom('a', 'b', 'c'),
+      poolName: fc.constantFrom('p', 'q'),
+      allocatedBytes: fc.nat(1_000),
+      promisedBytes: fc.nat(1_000),
+    });
+    const step = fc.oneof(entry, fc.constantFrom('a', 'b', 'c'));
+    fc.assert(
+      fc.property(fc.array(step), (steps) => {
+        const book = new Ledger();
+        const plain = new Map<string, { poolName: string; allocatedBytes: number; promisedBytes: number }>();
+        for (const one of steps) {
+          if (typeof one === 'string') {
+            book.delete(one);
+            plain.delete(one);
+          } else {
+            book.set(one);
+            plain.set(one.replicaName, one);
+          }
+        }
+        for (const poolName of ['p', 'q']) {
+          const own = [...plain.values()].filter((one) => one.poolName === poolName);
+          expect(book.sums(poolName)).toEqual({
+            promisedBytes: own.reduce((sum, one) => sum + one.promisedBytes, 0),
+            reservedBytes: own.reduce((sum, one) => sum + one.allocatedBytes, 0),
+            volumes: own.length,
+          });
+        }
+      }),
+    );
+  });
+});

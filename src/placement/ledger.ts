@@ -1,0 +1,74 @@
+import type { Replica } from '../model/kinds.ts';
+import type { LedgerEntry } from '../model/ledger.ts';
+
+/** What the replicas of a pool add up to. */
+export interface PoolSums {
+  /** Σ sizes of all replicas, thin and thick. */
+  readonly promisedBytes: number;
+  /** Bytes that will be allocated at once but are not yet subtracted from the pool's observed free bytes. */
+  readonly reservedBytes: number;
+  readonly volumes: number;
+}
+
+const nothing: PoolSums = { promisedBytes: 0, reservedBytes: 0, volumes: 0 };
+
+/**
+ * What is promised, per pool, with sums kept up to date, so that asking costs nothing however many volumes there are.
+ * An entry under a name replaces the one before: a promise made before the object is stored is taken over by the object.
+ */
+export class Ledger {
+  readonly #entries = new Map<string, LedgerEntry>();
+  readonly #sums = new Map<string, { promisedBytes: number; reservedBytes: number; volumes: number }>();
+
+  set(entry: LedgerEntry): void {
+    this.delete(entry.replicaName);
+    this.#entries.set(entry.replicaName, entry);
+    this.#add(entry, 1);
+  }
+
+  delete(replicaName: string): void {
+    const entry = this.#entries.get(replicaName);
+    if (!entry) return;
+    this.#entries.delete(replicaName);
+    this.#add(entry, -1);
+  }
+
+  get(replicaName: string): LedgerEntry | undefined {
+    return this.#entries.get(replicaName);
+  }
+
+  sums(poolName: string): PoolSums {
+    return this.#sums.get(poolName) ?? nothing;
+  }
+
+  #add(entry: LedgerEntry, sign: 1 | -1): void {
+    const sums = this.#sums.get(entry.poolName) ?? { promisedBytes: 0, reservedBytes: 0, volumes: 0 };
+    sums.promisedBytes += sign * entry.promisedBytes;
+    sums.reservedBytes += sign * entry.allocatedBytes;
+    sums.volumes += sign;
+    if (sums.volumes === 0) this.#sums.delete(entry.poolName);
+    else this.#sums.set(entry.poolName, sums);
+  }
+}
+
+/**
+ * The entry of a replica. A thick replica's bytes are reserved until its status shows them: the agent observes the pool
+ * again before it reports a size, so whatever the status shows is already missing from the pool's free bytes.
+ */
+export function ledgerEntry(replica: Pick<Replica, 'metadata' | 'spec' | 'status'>): LedgerEntry {
+  const { spec, status } = replica;
+  const allocatedBytes = spec.policy.provisioning === 'thick' ? Math.max(0, spec.sizeBytes - status.sizeBytes) : 0;
+  return {
+    poolName: spec.poolName,
+    replicaName: replica.metadata.name,
+    allocatedBytes,
+    promisedBytes: Math.max(spec.sizeBytes, status.sizeBytes),
+  };
+}
+
+/** The ledger of a set of replicas. */
+export function ledger(replicas: Iterable<Pick<Replica, 'metadata' | 'spec' | 'status'>>): Ledger {
+  const book = new Ledger();
+  for (const replica of replicas) book.set(ledgerEntry(replica));
+  return book;
+}
