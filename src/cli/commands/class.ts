@@ -1,0 +1,106 @@
+import type { Command } from 'commander';
+import type { Class } from '../../model/kinds.ts';
+import { collect, parseDuration, parseName, parseNumber, parsePairs } from '../arguments.ts';
+import { objectPath } from '../client.ts';
+import type { Context } from '../context.ts';
+import { describe } from '../describe.ts';
+import { examples } from '../help.ts';
+import { printList, printResult } from '../output.ts';
+
+interface CreateOptions {
+  readonly engine?: string;
+  readonly thick?: boolean;
+  readonly filesystem?: string;
+  readonly replicas?: string;
+  readonly mountOption?: string[];
+  readonly pool?: string[];
+  readonly poolLabel?: string[];
+  readonly parameter?: string[];
+  readonly recycle?: string;
+  readonly default?: boolean;
+  readonly description?: string;
+}
+
+export function register(group: Command, context: Context): void {
+  const list = group
+    .command('list')
+    .alias('ls')
+    .summary('list classes')
+    .action(async () => printList(context, 'Class', await (await context.client()).list('Class')));
+  examples(list, ['class list', 'class list -o yaml']);
+
+  const show = group
+    .command('show <name>')
+    .summary('show one class')
+    .action(async (name: string) =>
+      describe(context, await (await context.client()).get('Class', parseName(name, 'class'))),
+    );
+  examples(show, ['class show local-xfs']);
+
+  const create = group
+    .command('create <name>')
+    .summary('make a class')
+    .description(
+      'Makes a class: a named policy that volumes are made by. A later change of it leaves them as they are.',
+    )
+    .option('--engine <kind>', 'engine (file)')
+    .option('--thick', 'allocate everything at once')
+    .option('--filesystem <type>', 'xfs or ext4 (xfs)')
+    .option('--replicas <count>', 'copies on different nodes (1)')
+    .option('--mount-option <option>', 'mount option; may be given several times', collect)
+    .option('--pool <name>', 'only this pool; may be given several times', collect)
+    .option('--pool-label <key=value>', 'only pools with this label; may be given several times', collect)
+    .option('--parameter <key=value>', "the engine's own parameter; may be given several times", collect)
+    .option('--recycle <duration>', 'time in the recycle bin, 0 for none (24h)')
+    .option('--default', 'for volumes that name no class')
+    .option('--description <text>', 'one line')
+    .action(async (name: string, options: CreateOptions) => {
+      const body = { kind: 'Class', metadata: { name: parseName(name, 'class') }, spec: specOf(options) };
+      const query = context.globals().dryRun ? { dryRun: true } : {};
+      const made = (await (await context.client()).call('POST', objectPath('Class'), { body, query })) as Class;
+      await printResult(context, `class/${name} is made`, made);
+    });
+  examples(create, [
+    'class create gold --thick --filesystem ext4 --recycle 7d',
+    'class create ssd --pool-label tier=ssd --default',
+  ]);
+
+  const setDefault = group
+    .command('set-default <name>')
+    .summary('make a class the default')
+    .action(async (name: string) => {
+      const changed = (await (
+        await context.client()
+      ).call('PATCH', objectPath('Class', parseName(name, 'class')), { body: { spec: { isDefault: true } } })) as Class;
+      await printResult(context, `class/${name} is the default`, changed);
+    });
+  examples(setDefault, ['class set-default gold']);
+
+  const remove = group
+    .command('delete <name>')
+    .alias('rm')
+    .summary('delete a class; its volumes stay')
+    .action(async (name: string) => {
+      const query = context.globals().dryRun ? { dryRun: true } : {};
+      await (await context.client()).call('DELETE', objectPath('Class', parseName(name, 'class')), { query });
+      await printResult(context, `class/${name} is deleted`, undefined);
+    });
+  examples(remove, ['class delete gold']);
+}
+
+function specOf(options: CreateOptions) {
+  const names = options.pool?.map((name) => parseName(name, 'pool'));
+  const labels = options.poolLabel ? parsePairs(options.poolLabel, '--pool-label') : undefined;
+  return {
+    ...(options.engine === undefined ? {} : { engine: options.engine }),
+    ...(options.thick ? { provisioning: 'thick' } : {}),
+    ...(options.filesystem === undefined ? {} : { filesystem: options.filesystem }),
+    ...(options.replicas === undefined ? {} : { replicas: parseNumber(options.replicas, '--replicas', 1, 3) }),
+    ...(options.mountOption ? { mountOptions: options.mountOption } : {}),
+    ...(names || labels ? { poolSelector: { ...(names ? { names } : {}), ...(labels ? { labels } : {}) } } : {}),
+    ...(options.parameter ? { parameters: parsePairs(options.parameter, '--parameter') } : {}),
+    ...(options.recycle === undefined ? {} : { recycleMs: parseDuration(options.recycle, '--recycle') }),
+    ...(options.default ? { isDefault: true } : {}),
+    ...(options.description === undefined ? {} : { description: options.description }),
+  };
+}

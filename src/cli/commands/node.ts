@@ -1,0 +1,48 @@
+import type { Command } from 'commander';
+import { formatBytes } from '../../lib/quantity.ts';
+import type { Node } from '../../model/kinds.ts';
+import { parseName } from '../arguments.ts';
+import { objectPath } from '../client.ts';
+import type { Context } from '../context.ts';
+import { describe } from '../describe.ts';
+import { examples } from '../help.ts';
+import { printList, printResult } from '../output.ts';
+
+export function register(group: Command, context: Context): void {
+  const list = group
+    .command('list')
+    .alias('ls')
+    .summary('list nodes')
+    .action(async () => printList(context, 'Node', await (await context.client()).list('Node')));
+  examples(list, ['node list']);
+
+  const show = group
+    .command('show <name>')
+    .summary('show one node and its disks')
+    .action(async (name: string) => {
+      const node = await (await context.client()).get('Node', parseName(name, 'node'));
+      const devices = node.status.devices.map(
+        (device) =>
+          `${device.path}  ${device.kind}  ${formatBytes(device.sizeBytes)}  ${device.serial ?? 'no serial'}  ${device.usedBy ?? 'free'}`,
+      );
+      await describe(context, node, [{ title: 'devices', lines: devices }]);
+    });
+  examples(show, ['node show alpha', 'node show alpha -o json']);
+
+  for (const [verb, sentence] of [
+    ['cordon', 'takes no new volumes'],
+    ['uncordon', 'takes new volumes again'],
+  ] as const) {
+    const command = group
+      .command(`${verb} <name>`)
+      .summary(verb === 'cordon' ? 'place nothing new on a node' : 'use a node again')
+      .action(async (name: string) => {
+        const query = context.globals().dryRun ? { dryRun: true } : {};
+        const node = (await (
+          await context.client()
+        ).call('POST', objectPath('Node', parseName(name, 'node'), verb), { body: {}, query })) as Node;
+        await printResult(context, `node/${name} ${sentence}`, node);
+      });
+    examples(command, [`node ${verb} alpha`]);
+  }
+}
