@@ -139,6 +139,9 @@ export class FakeHost implements Host {
     const { sizeBytes, freeBytes } = this.#sync.statfs(path) as { sizeBytes: number; freeBytes: number };
     return { sizeBytes, freeBytes };
   };
+  /** What ext4HasJournal() answers, by device number. */
+  readonly journals = new Map<string, boolean>();
+  ext4HasJournal = async (deviceNumber: string) => this.journals.get(deviceNumber);
   holders = async () => [...this.holderNames];
   facts = async () => this.hostFacts;
   close = async () => {};

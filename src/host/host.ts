@@ -1,4 +1,6 @@
-import type { Kernel } from './kernel.ts';
+import type { Kernel, LoopDevice } from './kernel.ts';
+
+export type { LoopDevice };
 
 /**
  * The operating system, as the rest of Azekura sees it. Nothing outside host/ calls the kernel, reads /proc or starts a
@@ -26,6 +28,9 @@ export interface Host {
 
   /** All loop devices that are in use, from /sys/block. */
   loops(): Promise<readonly LoopDevice[]>;
+
+  /** Whether a mounted ext3 or ext4 (by MountEntry.device) has a journal; undefined when its driver does not tell. */
+  ext4HasJournal(deviceNumber: string): Promise<boolean | undefined>;
 
   /** Disks and partitions with what is on them (lsblk, blkid). */
   blockDevices(): Promise<readonly BlockDeviceInfo[]>;
@@ -86,20 +91,6 @@ export interface MountEntry {
   readonly filesystem: string;
   readonly source: string;
   readonly superOptions: readonly string[];
-}
-
-export interface LoopDevice {
-  /** For example /dev/loop7. */
-  readonly device: string;
-  /** major:minor, to be compared with MountEntry.device. */
-  readonly deviceNumber: string;
-  /** Without the kernel's " (deleted)" suffix. */
-  readonly backingFile: string;
-  readonly backingDeleted: boolean;
-  readonly sizeBytes: number;
-  readonly readOnly: boolean;
-  readonly directIo: boolean;
-  readonly logicalBlockBytes: number;
 }
 
 export interface BlockDeviceInfo {

@@ -1,5 +1,3 @@
-import type { LoopDevice } from './host.ts';
-
 /**
  * Kernel and file-system calls of one domain. Each method is one round trip to a helper process; kernel/calls.ts has the
  * synchronous implementation that runs there. Calls are idempotent where the comment says so, so that a step can be
@@ -66,11 +64,20 @@ export interface Kernel {
     to: string,
     options: { readonly offsetBytes: number; readonly pieceBytes: number; readonly budgetMs: number },
   ): Promise<{ readonly nextOffsetBytes: number; readonly done: boolean }>;
-  /** A real copy that keeps holes, never sharing blocks. In pieces, as cloneRange. */
+  /**
+   * A real copy that keeps holes, never sharing blocks. In pieces, as cloneRange. Offset 0 begins with an empty target;
+   * with `overwrite` the target keeps what it has outside the range, holes of the source become holes, and nothing is
+   * synced.
+   */
   copyRange(
     from: string,
     to: string,
-    options: { readonly offsetBytes: number; readonly budgetMs: number },
+    options: {
+      readonly offsetBytes: number;
+      readonly budgetMs: number;
+      readonly endBytes?: number;
+      readonly overwrite?: boolean;
+    },
   ): Promise<{ readonly nextOffsetBytes: number; readonly done: boolean; readonly copiedBytes: number }>;
   /** Exclusive, shared and unwritten bytes and the number of extents, by FIEMAP. */
   extentUsage(path: string, options?: { readonly sync?: boolean }): Promise<ExtentUsage>;
@@ -198,3 +205,17 @@ export type BatchResults<Calls extends readonly BatchCall[]> = {
     ? Awaited<ReturnType<Kernel[Call]>>
     : never;
 };
+
+export interface LoopDevice {
+  /** For example /dev/loop7. */
+  readonly device: string;
+  /** major:minor, to be compared with MountEntry.device. */
+  readonly deviceNumber: string;
+  /** Without the kernel's " (deleted)" suffix. */
+  readonly backingFile: string;
+  readonly backingDeleted: boolean;
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  readonly directIo: boolean;
+  readonly logicalBlockBytes: number;
+}

@@ -7,6 +7,7 @@ import { execCommand } from './exec.ts';
 import { readFacts } from './facts.ts';
 import { findHolders } from './holders.ts';
 import type { BlockDeviceInfo, Host, HostFacts } from './host.ts';
+import { ext4HasJournal } from './journal.ts';
 import { type PoolLimits, WorkerPool } from './kernel/pool.ts';
 import { kernelOver } from './kernel/sync.ts';
 import { defaultWorkerArgv } from './kernel/worker-argv.ts';
@@ -48,6 +49,7 @@ export function createHost(options: {
     mounts: shareNext(() => mountinfo.read(readFileSync('/proc/self/mountinfo', 'utf8'))),
     loops: shareNext(() => loopReader.read()),
     glanceAtSpace: spaceGlances(),
+    ext4HasJournal: (deviceNumber) => ext4HasJournal(deviceNumber),
     blockDevices: () => readBlockDevices(exec),
     holders: (target) => findHolders(target),
     facts() {

@@ -200,8 +200,10 @@ export function fakeBacking(machine: FakeMachine): Backing {
       filesystem.uuid = uuid;
     },
     probeFilesystem(path) {
-      const { filesystem, sizeBytes } = machine.need(path, 'open');
-      return filesystem && { filesystem: filesystem.type, uuid: filesystem.uuid, clean: filesystem.clean, sizeBytes };
+      const { filesystem } = machine.need(path, 'open');
+      if (!filesystem) return undefined;
+      const { type, uuid, clean, capacityBytes } = filesystem;
+      return { filesystem: type, uuid, clean, sizeBytes: capacityBytes };
     },
     canClone(directory) {
       machine.need(directory, 'open');

@@ -16,6 +16,8 @@ import { errnoOf, raise, unless } from './raise.ts';
 import type { SyncKernel } from './sync.ts';
 
 const { O_CREAT, O_EXCL, O_RDONLY, O_RDWR } = constants;
+const FALLOC_FL_KEEP_SIZE = 0x01;
+const FALLOC_FL_PUNCH_HOLE = 0x02;
 const FALLOC_FL_UNSHARE_RANGE = 0x40;
 const FS_XFLAG_EXTSIZE = 0x800;
 const copyPieceBytes = 4 * 1024 * 1024;
@@ -121,10 +123,10 @@ export function backingCalls(): Backing {
       return withFile(from, O_RDONLY, (source) =>
         withFile(to, O_CREAT | O_RDWR, (target) => {
           const { size } = fstatSync(source);
-          if (options.offsetBytes === 0) ftruncateSync(target, 0);
+          if (options.offsetBytes === 0 && !options.overwrite) ftruncateSync(target, 0);
           if (fstatSync(target).size !== size) ftruncateSync(target, size);
-          const result = copyData(source, target, size, options, from);
-          if (result.done) {
+          const result = copyData(source, target, Math.min(size, options.endBytes ?? size), options, from);
+          if (result.done && !options.overwrite) {
             fsyncSync(target);
             syncParent(to);
           }
@@ -181,7 +183,7 @@ function copyData(
   source: number,
   target: number,
   size: number,
-  options: { readonly offsetBytes: number; readonly budgetMs: number },
+  options: { readonly offsetBytes: number; readonly budgetMs: number; readonly overwrite?: boolean },
   path: string,
 ): { readonly nextOffsetBytes: number; readonly done: boolean; readonly copiedBytes: number } {
   const endMs = performance.now() + options.budgetMs;
@@ -192,6 +194,7 @@ function copyData(
   while (offset < size) {
     // ENXIO: no data beyond the offset.
     const start = unless([errno.ENXIO], () => seek(source, offset, 3, path));
+    if (options.overwrite) punch(target, offset, Math.min(start ?? size, size), path);
     if (start === undefined || start >= size) {
       offset = size;
       break;
@@ -220,4 +223,10 @@ function copyData(
     }
   }
   return { nextOffsetBytes: offset, done: true, copiedBytes };
+}
+
+/** Makes a range a hole again: it reads as zeroes, whatever was there. */
+function punch(fd: number, fromBytes: number, toBytes: number, path: string): void {
+  if (toBytes > fromBytes)
+    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, fromBytes, toBytes - fromBytes, path);
 }

@@ -1,6 +1,6 @@
 import { crc32cRegister } from '../../lib/crc32c.ts';
 import { AzekuraError } from '../../model/errors.ts';
-import type { FilesystemFacts } from './index.ts';
+import type { FilesystemFacts } from './facts.ts';
 import { damaged, formatUuid, mustReadAt, parseUuid, readAt, writeAt } from './io.ts';
 
 // Offsets and flags: Linux Documentation/filesystems/ext4/super.rst and fs/ext4/ext4.h (struct ext4_super_block).

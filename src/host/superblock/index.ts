@@ -1,21 +1,13 @@
 import { AzekuraError } from '../../model/errors.ts';
 import { probeExt4, setExt4Uuid } from './ext4.ts';
+import type { FilesystemFacts } from './facts.ts';
 import { probeXfs, setXfsUuid } from './xfs.ts';
 
-/**
+/*
  * Superblocks read and written without any tool: fifty times quicker than a command, and possible in a file that is no
  * device. All functions are synchronous, for the helper processes of host/.
  */
-export interface FilesystemFacts {
-  readonly filesystem: string;
-  readonly uuid: string;
-  /** No journal or log needs a replay. */
-  readonly clean: boolean;
-  /** Whether it has a journal or log at all: ext4 can be made without. */
-  readonly journal: boolean;
-  /** As the file system counts; the device may be larger. */
-  readonly sizeBytes: number;
-}
+export type { FilesystemFacts };
 
 /** The file system in an open file or device; undefined when it is none of xfs, ext4, ext3, ext2. */
 export function probe(fd: number): FilesystemFacts | undefined {

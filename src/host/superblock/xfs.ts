@@ -1,6 +1,6 @@
 import { crc32cRegister } from '../../lib/crc32c.ts';
 import { AzekuraError } from '../../model/errors.ts';
-import type { FilesystemFacts } from './index.ts';
+import type { FilesystemFacts } from './facts.ts';
 import { damaged, formatUuid, mustReadAt, parseUuid, readAt, writeAt } from './io.ts';
 import { type LogPlace, logIsClean, setLogUuid } from './xfs-log.ts';
 

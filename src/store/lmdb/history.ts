@@ -2,8 +2,9 @@ import { AzekuraError } from '../../model/errors.ts';
 import type { Kind, Resource } from '../../model/kinds.ts';
 import { deepFreeze } from '../frozen.ts';
 import type { WatchEvent } from '../store.ts';
+import type { Table, Tables } from './layout.ts';
 import { eventKey, revisionOfKey } from './records.ts';
-import { type Table, type Tables, under } from './tables.ts';
+import { under } from './tables.ts';
 
 /** The event log of each kind, bounded: what happened, and how things were before. */
 export interface History {

@@ -9,9 +9,10 @@ import { checkStatus, checkUpdate, knownKind, newResource } from '../validate.ts
 import { CommitQueue } from './commit-queue.ts';
 import { type History, makeHistory } from './history.ts';
 import { acquireInstanceLock, type InstanceLock } from './instance-lock.ts';
+import type { Tables } from './layout.ts';
 import { Objects } from './objects.ts';
 import { readList } from './paging.ts';
-import { openTables, type Tables } from './tables.ts';
+import { openTables } from './tables.ts';
 import { Changes, followHistory } from './watch.ts';
 
 export interface LmdbStoreOptions {

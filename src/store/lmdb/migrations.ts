@@ -1,5 +1,5 @@
+import type { Tables } from './layout.ts';
 import { ownerKeys, type StoredObject } from './records.ts';
-import type { Tables } from './tables.ts';
 
 /** The format this version reads and writes. Each change of what is on disk adds one here and a migration below. */
 export const formatVersion = 1;

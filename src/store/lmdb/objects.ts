@@ -4,8 +4,9 @@ import { type Kind, kinds, type Resource, type SpecOf, type StatusOf } from '../
 import { apiVersion, type OwnerReference } from '../../model/meta.ts';
 import { checkSize, type WritableMeta } from '../validate.ts';
 import type { History } from './history.ts';
+import type { Tables } from './layout.ts';
 import { objectKey, ownedByKey, ownerKeys, parseObject, type StoredObject } from './records.ts';
-import { type Tables, under } from './tables.ts';
+import { under } from './tables.ts';
 
 /** What a caller believes it changes. */
 export interface Expected {

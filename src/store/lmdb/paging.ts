@@ -2,8 +2,9 @@ import { AzekuraError } from '../../model/errors.ts';
 import type { Kind, Resource } from '../../model/kinds.ts';
 import type { ListOptions, ResourceList } from '../store.ts';
 import type { History } from './history.ts';
+import type { Tables } from './layout.ts';
 import { parseObject } from './records.ts';
-import { type Tables, under } from './tables.ts';
+import { under } from './tables.ts';
 
 /** Where the next page of a list begins, and of which instant all its pages tell. */
 interface Token {

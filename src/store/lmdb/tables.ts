@@ -1,31 +1,10 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { type Database, open, type RootDatabase } from 'lmdb';
+import { open, type RootDatabase } from 'lmdb';
 import { AzekuraError } from '../../model/errors.ts';
+import type { Table, Tables } from './layout.ts';
 import { formatVersion, type Migration, migrations } from './migrations.ts';
 import { problemOfFile } from './preflight.ts';
-
-/**
- * What is on disk: one LMDB environment with five tables of strings. Keys are plain text, so that `mdb_dump` shows them.
- *
- * meta     format            → {"formatVersion": 1, "writtenBy": "azekura 0.1.0"}
- *          revision          → the number of the last change
- *          history/<kind>    → {"floor": 7, "count": 12}: how far back the events of a kind go
- * objects  <kind>/<name>     → the object as JSON
- * events   <kind>/<revision> → {"type": "modified", "object": …}; the revision has 16 digits
- * undo     <kind>/<revision> → the object before that change as JSON, or null: lets a page of a list show the past
- * owners   <owner's uid>/<kind>/<name> → "": who is owned
- */
-export interface Tables {
-  readonly root: RootDatabase<string, string>;
-  readonly meta: Table;
-  readonly objects: Table;
-  readonly events: Table;
-  readonly undo: Table;
-  readonly owners: Table;
-}
-
-export type Table = Database<string, string>;
 
 export interface OpenTablesOptions {
   /** A folder; made when it is missing. */
