@@ -206,7 +206,9 @@ export interface EngineVolumes {
   setIdentity(volume: VolumeRef, identity: VolumeIdentity): Promise<void>;
   /** Grows the device, attached or not; never shrinks. */
   expand(volume: VolumeRef, sizeBytes: number): Promise<void>;
-  /** Gives the node a block device. Repeating it answers the same device. */
+  /** Brings a volume to new engine parameters, for example other peers. Absent where nothing can change. */
+  configure?(volume: VolumeRef, parameters: Readonly<Record<string, string>>): Promise<void>;
+  /** Gives the node a block device, or what to mount (AttachedDevice.mount). Repeating it answers the same. */
   attach(volume: VolumeRef, options: { readonly readOnly: boolean }): Promise<AttachedDevice>;
   /** @throws FailedPrecondition with blame InUse and the holder's name while something holds the device */
   detach(volume: VolumeRef): Promise<void>;
@@ -229,7 +231,18 @@ export interface VolumeObservation {
 }
 
 export interface AttachedDevice {
+  /** A block device; with `mount` what is mounted, for messages and comparison only. */
   readonly device: string;
+  /**
+   * Set by engines that give a file system instead of a device (nfs, cephfs): the agent mounts it so, and does not probe,
+   * format, check, freeze or grow it. The options hold no secret; `secretFile` is a file of mode 0600 with it.
+   */
+  readonly mount?: {
+    readonly filesystem: string;
+    readonly source: string;
+    readonly options: readonly string[];
+    readonly secretFile?: string;
+  };
   readonly readOnly: boolean;
   readonly layers: readonly Layer[];
   readonly causes: readonly Cause[];

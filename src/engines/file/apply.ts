@@ -1,15 +1,13 @@
 import type { BatchCall, Kernel } from '../../host/kernel.ts';
 import { newUid } from '../../lib/id.ts';
-import { hasCode } from '../../model/errors.ts';
+import { AzekuraError, hasCode } from '../../model/errors.ts';
 import type { PoolRef } from '../contract.ts';
 import { blamePoolFull, type FileContext } from './context.ts';
+import { copyChanges, copyFile } from './copy.ts';
 import type { Effect, Plan, Step } from './effects.ts';
 import { thinExtentBytes } from './template-options.ts';
 import { ensureTemplate } from './templates.ts';
 import { clonePieces } from './two-pass.ts';
-
-/** How long one call works on a copy before it reports and goes on. */
-const copyBudgetMs = 500;
 
 /**
  * Carries out a plan, one named step after the other.
@@ -44,8 +42,21 @@ async function applyAll(
     if (calls.every((call) => call !== undefined)) await applyBatch(context, pool, kernel, effects, calls);
     else for (const effect of effects) await apply(context, pool, kernel, effect);
   } catch (error) {
+    if (hasCode(error, 'Unimplemented') && effects.some((effect) => effect.do === 'allocate'))
+      throw needsXfs(pool, error);
     throw blamePoolFull(error, pool, wantedBytes(effects));
   }
+}
+
+function needsXfs(pool: PoolRef, cause: unknown): AzekuraError {
+  return new AzekuraError(
+    'Unimplemented',
+    `pool ${pool.name} cannot give a clone blocks of its own, which a thick volume needs`,
+    {
+      next: 'make the volume thin, or use a pool on XFS',
+      cause,
+    },
+  );
 }
 
 /** All effects in one round trip. When a template was missing it is made, and all of them are repeated. */
@@ -75,7 +86,9 @@ async function apply(context: FileContext, pool: PoolRef, kernel: Kernel, effect
       await clonePieces(kernel, effect.from, effect.to);
       return kernel.clone(effect.from, effect.to, hint(effect.hinted));
     case 'copy':
-      return copy(context, kernel, effect);
+      return copyFile(kernel, effect, hint(effect.hinted), context.deps.steps.progress);
+    case 'copyChanges':
+      return copyChanges(kernel, effect, hint(effect.hinted), context.deps.steps.progress);
     case 'freshUuid':
       return freshUuidWhenClean(kernel, effect);
   }
@@ -111,6 +124,7 @@ function callOf(effect: Effect): BatchCall | undefined {
     case 'resizeLoop':
       return { call: 'resizeLoop', args: [effect.device] };
     case 'copy':
+    case 'copyChanges':
       return undefined;
   }
 }
@@ -124,17 +138,6 @@ function wantedBytes(effects: readonly Effect[]): number {
 }
 
 type EffectOf<K extends Effect['do']> = Extract<Effect, { do: K }>;
-
-/** A copy that shares nothing, between pools: holes stay holes. */
-async function copy(context: FileContext, kernel: Kernel, effect: EffectOf<'copy'>): Promise<void> {
-  await kernel.createSparse(effect.to, effect.sizeBytes, hint(effect.hinted));
-  for (let offsetBytes = 0, done = false; !done; ) {
-    const piece = await kernel.copyRange(effect.from, effect.to, { offsetBytes, budgetMs: copyBudgetMs });
-    offsetBytes = piece.nextOffsetBytes;
-    done = piece.done;
-    context.deps.steps.progress(offsetBytes, effect.sizeBytes);
-  }
-}
 
 /**
  * Two file systems with one UUID cannot be mounted at once. A clone whose log is not replayed keeps the UUID: the agent

@@ -29,6 +29,16 @@ export type Effect =
       readonly sizeBytes: number;
       readonly hinted: boolean;
     }
+  /** Like copy, for a file that differs from `base` in part, of which `previous` is the copy: shares what is the same. */
+  | {
+      readonly do: 'copyChanges';
+      readonly base: string;
+      readonly previous: string;
+      readonly from: string;
+      readonly to: string;
+      readonly sizeBytes: number;
+      readonly hinted: boolean;
+    }
   /** `fresh`: just made, so it is known to be clean; else the file system is asked. */
   | { readonly do: 'freshUuid'; readonly path: string; readonly filesystem: 'xfs' | 'ext4'; readonly fresh: boolean }
   | { readonly do: 'write'; readonly path: string; readonly text: string; readonly durable: boolean }

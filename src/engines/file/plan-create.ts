@@ -97,7 +97,7 @@ function planData(poolPath: string, identity: VolumeIdentity, source: CreateSour
     return [
       ...planMoved(source, work, hinted),
       ...truncated(sizeBytes, source.sizeBytes, work, thick),
-      ...grown(false),
+      ...grown(source.snapshots.length > 0),
     ];
   }
   if (source.kind === 'clone') {
@@ -129,20 +129,34 @@ function truncated(sizeBytes: number, sourceBytes: number, work: VolumePlace, th
     : [];
 }
 
-/** Snapshots first, the oldest before the younger ones: each is a whole volume of its own. */
+/**
+ * Snapshots first, the oldest before the younger ones, the volume last: each begins as a clone of the copy before it, so
+ * that on the other side they share as much as here.
+ */
 function planMoved(source: Extract<CreateSource, { kind: 'move' }>, work: VolumePlace, hinted: boolean): Step[] {
   const steps: Step[] = [];
+  let before: { readonly from: string; readonly to: string } | undefined;
+  const copy = (
+    name: string,
+    file: { readonly from: string; readonly to: string; readonly sizeBytes: number; readonly hinted: boolean },
+  ) => {
+    steps.push(
+      step(
+        name,
+        before ? { do: 'copyChanges', base: before.from, previous: before.to, ...file } : { do: 'copy', ...file },
+      ),
+    );
+    before = file;
+  };
   for (const { snapshotId, data, sizeBytes, identityText } of source.snapshots) {
     const place = snapshotPlace(work, snapshotId);
     steps.push(step('create.move-folder', { do: 'folder', path: place.folder, durable: true }));
-    steps.push(step('create.move-snapshot', { do: 'copy', from: data, to: place.data, sizeBytes, hinted: false }));
-    if (identityText !== undefined)
-      steps.push(
-        step('create.move-identity', { do: 'write', path: place.identity, text: identityText, durable: true }),
-      );
+    copy('create.move-snapshot', { from: data, to: place.data, sizeBytes, hinted: false });
+    if (identityText !== undefined) {
+      const effect = { do: 'write', path: place.identity, text: identityText, durable: true } as const;
+      steps.push(step('create.move-identity', effect));
+    }
   }
-  steps.push(
-    step('create.move-data', { do: 'copy', from: source.data, to: work.data, sizeBytes: source.sizeBytes, hinted }),
-  );
+  copy('create.move-data', { from: source.data, to: work.data, sizeBytes: source.sizeBytes, hinted });
   return steps;
 }

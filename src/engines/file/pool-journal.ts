@@ -1,6 +1,6 @@
 import type { MountEntry } from '../../host/host.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
-import { AzekuraError, blamed } from '../../model/errors.ts';
+import { blamed } from '../../model/errors.ts';
 import type { PoolRef } from '../contract.ts';
 import type { FileContext } from './context.ts';
 
@@ -25,18 +25,11 @@ export async function requireJournal(context: FileContext, pool: PoolRef, path: 
 export async function journalCause(context: FileContext, pool: PoolRef, path: string): Promise<Cause | undefined> {
   const mount = holdingMount(await context.deps.host.mounts(), path);
   if (!mount) return undefined;
-  const { filesystem, source } = mount;
-  const cause = () => makeCause('PoolNoJournal', { pool: pool.name, filesystem, device: source });
-  if (neverJournaled.has(filesystem)) return cause();
-  if (filesystem !== 'ext4' && filesystem !== 'ext3') return undefined;
-  try {
-    const found = await context.poolKernel(pool).probeFilesystem(source);
-    return found?.journal === false ? cause() : undefined;
-  } catch (error) {
-    // In a container the device may have no node: then nothing is known, and nothing is claimed.
-    if (error instanceof AzekuraError && error.code !== 'Unavailable') return undefined;
-    throw error;
-  }
+  const { filesystem, source, device } = mount;
+  const isUnsafe =
+    neverJournaled.has(filesystem) ||
+    ((filesystem === 'ext4' || filesystem === 'ext3') && (await context.deps.host.ext4HasJournal(device)) === false);
+  return isUnsafe ? makeCause('PoolNoJournal', { pool: pool.name, filesystem, device: source }) : undefined;
 }
 
 /** The mount that a path lies on: the last one with the longest target. */

@@ -15,6 +15,8 @@ import {
 
 /** Volumes read at the same time. */
 const parallelReads = 8;
+/** Folders listed in one round trip. */
+const foldersAtOnce = 64;
 /** What was touched within this time may be at work. */
 const spareMs = 15 * 60_000;
 
@@ -102,14 +104,35 @@ export async function sweepPool(
 ): Promise<readonly string[]> {
   const path = await requirePool(context, pool);
   const kernel = context.poolKernel(pool);
+  const found = ((await kernel.listDirectory(`${path}/${temporaryFolder}`)) ?? []).map(
+    (name) => `${path}/${temporaryFolder}/${name}`,
+  );
+  if (options.idle) found.push(...(await unfinishedTexts(kernel, path)));
   const removed: string[] = [];
-  for (const name of (await kernel.listDirectory(`${path}/${temporaryFolder}`)) ?? []) {
-    const entry = `${path}/${temporaryFolder}/${name}`;
+  for (const entry of found) {
     if (!options.idle && (await mayBeAtWork(context, kernel, entry))) continue;
     await context.deps.steps.run('file.sweep.remove', () => kernel.removeTree(entry));
     removed.push(entry);
   }
   return removed;
+}
+
+/** Identity files that were being written: Kernel.writeTextFile writes beside the file and renames. */
+async function unfinishedTexts(kernel: Kernel, path: string): Promise<readonly string[]> {
+  const folders = [path];
+  for (const parent of [volumesFolder, recycledFolder]) {
+    const names = (await kernel.listDirectory(`${path}/${parent}`)) ?? [];
+    folders.push(...names.filter(isId).map((name) => `${path}/${parent}/${name}`));
+  }
+  const found: string[] = [];
+  for (let at = 0; at < folders.length; at += foldersAtOnce) {
+    const batch = folders.slice(at, at + foldersAtOnce);
+    const lists = await kernel.batch(batch.map((folder) => ({ call: 'listDirectory', args: [folder] }) as const));
+    for (const [index, folder] of batch.entries()) {
+      for (const name of lists[index] ?? []) if (/^\..+\.tmp$/.test(name)) found.push(`${folder}/${name}`);
+    }
+  }
+  return found;
 }
 
 async function mayBeAtWork(context: FileContext, kernel: Kernel, entry: string): Promise<boolean> {

@@ -1,0 +1,69 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { describe, it } from 'vitest';
+import type { PoolRef } from '../src/engines/contract.ts';
+import { releaseAll } from '../src/engines/contract-suite/release.ts';
+import { type ContractEnv, describeEngineContract } from '../src/engines/contract-suite.ts';
+import { fileEngine } from '../src/engines/file/engine.ts';
+import { createHost } from '../src/host/linux.ts';
+import { systemClock } from '../src/lib/clock.ts';
+import { KeyedLock } from '../src/lib/keyed-lock.ts';
+import { silentLogger } from '../src/lib/log.ts';
+
+const isRoot = process.getuid?.() === 0;
+const gibibyte = 2 ** 30;
+
+function poolRef(name: string, source: PoolRef['source']): PoolRef {
+  return { name, source, reservePercent: 5, acceptNoJournal: true, trial: false };
+}
+
+/** Two pool images; with `directories` the pools are folders on the file systems of two more images. */
+async function makeEnv(directories: boolean): Promise<ContractEnv> {
+  const scratch = mkdtempSync('/dev/shm/azekura-contract-');
+  const host = createHost({ log: silentLogger, clock: systemClock });
+  const runtimeDir = `${scratch}/run`;
+  const images = ['first', 'second'].map((name) =>
+    poolRef(name, { kind: 'image', path: `${scratch}/${name}.img`, sizeBytes: 2 * gibibyte }),
+  );
+  const pools: PoolRef[] = [];
+  const engine = fileEngine.create({
+    host,
+    clock: systemClock,
+    log: silentLogger,
+    steps: { run: (_, work) => work(), progress: () => {} },
+    locks: new KeyedLock(),
+    nodeName: 'contract',
+    runtimeDir,
+  });
+  for (const image of images) {
+    if (!directories) {
+      pools.push(image);
+      continue;
+    }
+    const { path } = await engine.pools.open(image);
+    mkdirSync(`${path}/folder`);
+    pools.push(poolRef(`${image.name}-folder`, { kind: 'directory', path: `${path}/folder` }));
+  }
+  const [pool, otherPool] = pools;
+  if (!pool || !otherPool) throw new Error('two pools are needed');
+  return {
+    host,
+    runtimeDir,
+    pool,
+    otherPool,
+    scratch,
+    async end() {
+      await releaseAll(host, scratch);
+      await host.close();
+      rmSync(scratch, { recursive: true, force: true });
+    },
+  };
+}
+
+if (isRoot) {
+  describeEngineContract('the engine file keeps the contract, pool image', fileEngine, () => makeEnv(false));
+  describeEngineContract('the engine file keeps the contract, directory on XFS', fileEngine, () => makeEnv(true));
+} else {
+  describe('the engine file keeps the contract', () => {
+    it.skip('skipped: not root, so no loop devices can be made', () => {});
+  });
+}
