@@ -1,0 +1,86 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { LabEngine } from '../lab/engine.ts';
+import { median, run } from '../lab/workbench.ts';
+import type { Bench, BenchContext, Measurement } from './bench.ts';
+import { fio } from './fio.ts';
+
+const fileBytes = 512 * 2 ** 20;
+const poolBytes = 4 * 2 ** 30;
+
+/**
+ * A block device that answers in no time: zram that holds only zeroes keeps no data at all, so that what remains is
+ * software. Without zram, a loop device on a file in memory.
+ */
+function instantDevice({ cleanup, scratch, note }: BenchContext): string {
+  let index: string;
+  try {
+    index = readFileSync('/sys/class/zram-control/hot_add', 'utf8').trim();
+  } catch {
+    note('no zram: a file in memory stands for the disk');
+    run('truncate', '--size', String(poolBytes), `${scratch}/disk`);
+    return cleanup.loop(`${scratch}/disk`);
+  }
+  cleanup.add(() => {
+    writeFileSync(`/sys/block/zram${index}/reset`, '1');
+    writeFileSync('/sys/class/zram-control/hot_remove', index);
+  });
+  writeFileSync(`/sys/block/zram${index}/disksize`, String(poolBytes));
+  return `/dev/zram${index}`;
+}
+
+/** The time that one volume (a loop device on a file of the pool) adds to a 4 KiB request, against a file of the same pool. */
+async function measure(context: BenchContext): Promise<readonly Measurement[]> {
+  const { cleanup, scratch, quick } = context;
+  const device = instantDevice(context);
+  run('mkfs.xfs', '-q', '-K', '-m', 'reflink=1', '-s', 'size=4096', device);
+  const directory = `${scratch}/pool`;
+  cleanup.mount(device, directory);
+  const lab = LabEngine.open(`${scratch}/run`, cleanup);
+  const pool = await lab.pool('bench', { kind: 'directory', path: directory }, cleanup);
+  const volume = await lab.createVolume(pool, { sizeBytes: fileBytes, provisioning: 'thick' });
+  const attached = await lab.attach(volume);
+  cleanup.add(() => lab.engine.volumes.detach(volume));
+  const plain = `${directory}/plain`;
+  for (const file of [plain, attached])
+    run(
+      'dd',
+      'if=/dev/zero',
+      `of=${file}`,
+      'bs=1M',
+      `count=${fileBytes / 2 ** 20}`,
+      'oflag=direct',
+      'conv=notrunc,fsync',
+    );
+
+  const seconds = quick ? 1 : 3;
+  const measurements: Measurement[] = [];
+  for (const kind of ['randread', 'randwrite'] as const) {
+    const added: number[] = [];
+    const volumeUs: number[] = [];
+    const plainUs: number[] = [];
+    for (let round = 0; round < (quick ? 1 : 5); round++) {
+      const bare = fio({ file: plain, kind, seconds, sizeBytes: fileBytes }).latencyUs;
+      const through = fio({ file: attached, kind, seconds, sizeBytes: fileBytes }).latencyUs;
+      added.push(through - bare);
+      plainUs.push(bare);
+      volumeUs.push(through);
+    }
+    const short = kind === 'randread' ? 'read' : 'write';
+    measurements.push(
+      {
+        name: `loop-overhead/${short}-added`,
+        value: median(added),
+        unit: 'µs per 4 KiB',
+        goal: { of: 'value', is: 'at most', than: 5 },
+      },
+      { name: `loop-overhead/${short}`, value: median(volumeUs), unit: 'µs per 4 KiB', baseline: median(plainUs) },
+    );
+  }
+  return measurements;
+}
+
+export const loopOverhead: Bench = {
+  name: 'loop-overhead',
+  title: 'time that a volume adds to a 4 KiB request of an instant disk',
+  run: measure,
+};
