@@ -80,18 +80,18 @@ async function applyBatch(
 async function apply(context: FileContext, pool: PoolRef, kernel: Kernel, effect: Effect): Promise<void> {
   const call = callOf(effect);
   if (call) return applyBatch(context, pool, kernel, [effect], [call]);
-  switch (effect.do) {
-    case 'clone':
-      await kernel.createSparse(effect.to, (await kernel.stat(effect.from))?.sizeBytes ?? 0, hint(effect.hinted));
-      await clonePieces(kernel, effect.from, effect.to);
-      return kernel.clone(effect.from, effect.to, hint(effect.hinted));
-    case 'copy':
-      return copyFile(kernel, effect, hint(effect.hinted), context.deps.steps.progress);
-    case 'copyChanges':
-      return copyChanges(kernel, effect, hint(effect.hinted), context.deps.steps.progress);
-    case 'freshUuid':
-      return freshUuidWhenClean(kernel, effect);
-  }
+  const { progress } = context.deps.steps;
+  if (effect.do === 'clone') await cloneLive(kernel, effect);
+  else if (effect.do === 'copy') await copyFile(kernel, effect, hint(effect.hinted), progress);
+  else if (effect.do === 'copyChanges') await copyChanges(kernel, effect, hint(effect.hinted), progress);
+  else if (effect.do === 'freshUuid') await freshUuidWhenClean(kernel, effect);
+}
+
+/** In two passes; the hint has to be set while the file is empty. */
+async function cloneLive(kernel: Kernel, effect: EffectOf<'clone'>): Promise<void> {
+  await kernel.createSparse(effect.to, (await kernel.stat(effect.from))?.sizeBytes ?? 0, hint(effect.hinted));
+  await clonePieces(kernel, effect.from, effect.to);
+  await kernel.clone(effect.from, effect.to, hint(effect.hinted));
 }
 
 /** The kernel call of an effect that is no more than one. */
