@@ -1,4 +1,4 @@
-import { Daemon } from '../lab/daemon.ts';
+import { Daemon, releaseLeftovers } from '../lab/daemon.ts';
 import { run } from '../lab/workbench.ts';
 import type { BenchContext } from './bench.ts';
 
@@ -8,6 +8,7 @@ export async function daemonWithPool({ cleanup, scratch }: BenchContext, poolSiz
   const device = cleanup.loop(`${scratch}/disk`);
   run('mkfs.xfs', '-q', '-K', '-m', 'reflink=1', '-s', 'size=4096', device);
   cleanup.mount(device, `${scratch}/pool`);
+  cleanup.add(() => releaseLeftovers(scratch));
   const daemon = await Daemon.start({ dataDir: `${scratch}/data` });
   cleanup.add(() => daemon.stop());
   await daemon.create('Pool', 'main', { source: { kind: 'directory', path: `${scratch}/pool` }, overcommitRatio: 100 });

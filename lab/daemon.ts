@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { type Client, createClient, objectPath } from '../src/cli/client.ts';
 import { hasCode } from '../src/model/errors.ts';
 import type { Kind, Resource } from '../src/model/kinds.ts';
-import { eventually, sleep } from './workbench.ts';
+import { eventually, run, sleep } from './workbench.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 export const launcher = `${root}bin/azekura.mjs`;
@@ -207,6 +207,30 @@ export function holdings(directory: string): Holdings {
     if (backing.startsWith(`${directory}/`)) loops.push(backing);
   }
   return { mounts: mounts.sort(), loops: loops.sort() };
+}
+
+/**
+ * After a failed test: takes away mounts and loop devices that a daemon which is no more has left below a folder, the
+ * topmost first, so that the disks under them can go. Disks of the test itself (`…-disk`, `disk`) stay to their owner.
+ */
+export async function releaseLeftovers(directory: string): Promise<void> {
+  await eventually(() => {
+    const { mounts, loops } = holdings(directory);
+    const pools = new Set([
+      `${directory}/pool`,
+      `${directory}/pool2`,
+      `${directory}/healthy`,
+      `${directory}/sick`,
+      `${directory}/fuse`,
+    ]);
+    for (const target of mounts.toReversed()) if (!pools.has(target)) run('umount', target);
+    const left = loops.filter((file) => !file.endsWith('disk'));
+    for (const line of run('losetup', '--list', '--noheadings', '--output', 'NAME,BACK-FILE').split('\n')) {
+      const [device, file] = line.trim().split(/\s+/);
+      if (device && file && left.includes(file)) run('losetup', '--detach', device);
+    }
+    if (left.length > 0) throw new Error(`loop devices are left: ${left.join(', ')}`);
+  });
 }
 
 /** A process and all its descendants, without those that ended meanwhile. */

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Daemon, holdings } from '../lab/daemon.ts';
+import { Daemon, holdings, releaseLeftovers } from '../lab/daemon.ts';
 import { type Stage, scenes } from '../lab/scenes.ts';
 import { Cleanup, eventually, run } from '../lab/workbench.ts';
 
@@ -29,6 +29,7 @@ async function makeLane(): Promise<Lane> {
     cleanup.mount(device, `${scratch}/${name}`);
   }
   mkdirSync(`${scratch}/mnt`);
+  cleanup.add(() => releaseLeftovers(scratch));
   const daemon = await Daemon.start({ dataDir: `${scratch}/data` });
   cleanup.add(() => daemon.stop());
   await daemon.create('Pool', 'main', { source: { kind: 'directory', path: `${scratch}/pool` } });

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Killer, persist } from '../lab/chaos.ts';
-import { Daemon, holdings } from '../lab/daemon.ts';
+import { Daemon, holdings, releaseLeftovers } from '../lab/daemon.ts';
 import { longestGapMs, Postgres, postgresBinaries, type Sums } from '../lab/postgres.ts';
 import { seededRandom } from '../lab/random.ts';
 import { Cleanup, eventually, run } from '../lab/workbench.ts';
@@ -24,6 +24,7 @@ beforeAll(async () => {
   const device = cleanup.loop(`${scratch}/disk`);
   run('mkfs.xfs', '-q', '-K', '-m', 'reflink=1', '-s', 'size=4096', device);
   cleanup.mount(device, `${scratch}/pool`);
+  cleanup.add(() => releaseLeftovers(scratch));
   daemon = await Daemon.start({ dataDir: `${scratch}/data` });
   cleanup.add(() => daemon.stop());
   await daemon.create('Pool', 'main', { source: { kind: 'directory', path: `${scratch}/pool` } });

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { csiSocketPath } from '../../src/csi/index.ts';
 import { VolumeCapability_AccessMode_Mode as Mode } from '../../src/gen/csi/csi_pb.js';
 import type { Attachment, Volume } from '../../src/model/kinds.ts';
-import { Daemon } from '../daemon.ts';
+import { Daemon, holdings } from '../daemon.ts';
 import { type Cleanup, eventually, run } from '../workbench.ts';
 import { type CsiClient, connectCsi } from './client.ts';
 
@@ -24,6 +24,8 @@ export async function startInstance(
   const device = cleanup.loop(`${scratch}/disk`);
   run('mkfs.xfs', '-q', '-K', '-m', 'reflink=1', '-s', 'size=4096', device);
   cleanup.mount(device, `${scratch}/pool`);
+  // What a failed test left mounted must not keep the disk from going.
+  cleanup.add(() => releaseRest(scratch));
   const daemon = await Daemon.start({ dataDir: `${scratch}/data`, arguments: options.arguments ?? [] });
   cleanup.add(() => daemon.stop());
   await daemon.create('Pool', 'main', { source: { kind: 'directory', path: `${scratch}/pool` } });
@@ -33,6 +35,16 @@ export async function startInstance(
   const { nodeId } = await client.node.nodeGetInfo({});
   for (const folder of ['staging', 'target']) mkdirSync(`${scratch}/${folder}`);
   return { daemon, client, scratch, nodeId };
+}
+
+/** Unmounts and detaches what volumes below the folder still hold. */
+function releaseRest(scratch: string): void {
+  for (const target of [...holdings(scratch).mounts].reverse()) if (target !== `${scratch}/pool`) run('umount', target);
+  const listed = run('losetup', '--noheadings', '--raw', '--output', 'NAME,BACK-FILE');
+  for (const line of listed.split('\n')) {
+    const [device = '', file = ''] = line.split(' ');
+    if (file.startsWith(`${scratch}/pool/`)) run('losetup', '--detach', device);
+  }
 }
 
 /** A capability for a mounted file system. */

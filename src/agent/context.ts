@@ -98,8 +98,9 @@ export class AgentContext {
   }
 }
 
-function isUsable(pool: Pool): boolean {
-  return pool.status.phase === 'Ready' || pool.status.phase === 'Draining';
+/** A pool that is to be removed serves until its last volume is gone. */
+function isUsable({ status }: Pool): boolean {
+  return status.phase === 'Ready' || status.phase === 'Draining' || status.phase === 'Removing';
 }
 
 /** A Pool object as the engine needs it. */

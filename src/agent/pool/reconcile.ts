@@ -1,6 +1,6 @@
 import type { PoolObservation } from '../../engines/contract.ts';
 import type { RunResult } from '../../lib/work-queue.ts';
-import { makeCause } from '../../model/cause.ts';
+import { type Cause, makeCause } from '../../model/cause.ts';
 import { blamed, toAzekuraError } from '../../model/errors.ts';
 import type { Pool } from '../../model/kinds.ts';
 import { annotations, finalizers } from '../../model/names.ts';
@@ -22,15 +22,19 @@ export async function reconcilePool(context: AgentContext, name: string): Promis
     if (pool.metadata.deletionTimestamp) await remove(context, pool);
     else await keep(context, pool);
   } catch (error) {
-    const phase = pool.metadata.deletionTimestamp
-      ? 'Removing'
-      : pool.status.poolId === undefined
-        ? 'Failed'
-        : pool.status.phase;
-    await writePoolStatus(context, pool, { phase, causes: [causeOfError(error, { step: 'agent.pool' })] });
+    const cause = causeOfError(error, { step: 'agent.pool' });
+    await writePoolStatus(context, pool, { phase: phaseAfter(pool, cause), causes: [cause] });
     throw error;
   }
   return undefined;
+}
+
+/** What a failure means for the volumes of the pool: they wait only when it is the pool itself that does not serve. */
+function phaseAfter(pool: Pool, cause: Cause): PoolStatus['phase'] {
+  if (pool.metadata.deletionTimestamp) return 'Removing';
+  if (pool.status.poolId === undefined) return 'Failed';
+  if (cause.code === 'PoolMissing') return 'Missing';
+  return cause.code === 'StepFailed' ? pool.status.phase : 'Failed';
 }
 
 /** Observes a pool anew and writes its figures; the caller may rely on them afterwards. */

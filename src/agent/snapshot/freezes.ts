@@ -25,9 +25,17 @@ const FreezeIntent = z.object({ version: z.literal(1), volumeId: z.string(), mou
 const folder = (context: AgentContext) => `${context.runDir}/freezes`;
 const intentPath = (context: AgentContext, volumeId: string) => `${folder(context)}/${volumeId}.json`;
 
-/** Writes down that these file systems will be frozen, so that a sweep finds them after a crash. */
+/**
+ * Writes down that these file systems will be frozen, so that a sweep finds them after a crash. An intent that is there
+ * already is of a freeze that has been given up: it must be over first, or it would be taken for somebody else's.
+ *
+ * @throws AzekuraError Aborted with blame FreezeTimedOut while an earlier freeze has not come back
+ */
 export async function recordFreezes(context: AgentContext, targets: readonly FreezeTarget[]): Promise<void> {
-  for (const { volumeId, mountPoint } of targets) {
+  for (const { volumeId, volumeName: volume, mountPoint } of targets) {
+    const earlier = await context.ownKernel.readTextFile(intentPath(context, volumeId));
+    if (earlier !== undefined && !(await thawOne(context, volumeId, mountPoint)))
+      throw blamed('Aborted', makeCause('FreezeTimedOut', { volume, seconds: freezeDeadlineMs / 1_000 }));
     context.activeFreezes.add(volumeId);
     const text = `${JSON.stringify({ version: 1, volumeId, mountPoint, at: context.now })}\n`;
     await context.ownKernel.writeTextFile(intentPath(context, volumeId), text, 0o600);

@@ -53,7 +53,7 @@ export async function reconcileReplica(context: AgentContext, replica: Replica):
   } catch (error) {
     const causes = [causeOfError(error, { step: 'agent.replica' })];
     const phase = current.status.sizeBytes > 0 ? current.status.phase : 'Failed';
-    await writeStatus(context, current, { ...(phase === 'Failed' ? {} : { phase }), causes });
+    await writeStatus(context, current, { phase, causes });
     throw error;
   }
 }

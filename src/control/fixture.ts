@@ -1,0 +1,133 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { engineDefinition } from '../engines/registry.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
+import { silentLogger } from '../lib/log.ts';
+import type { Kind, Resource } from '../model/kinds.ts';
+import { finalizers } from '../model/names.ts';
+import type { PoolSpec, PoolStatus } from '../model/pool.ts';
+import { change, changeStatus } from '../store/change.ts';
+import { createInformer, type Informer } from '../store/informer.ts';
+import { openLmdbStore } from '../store/lmdb/lmdb-store.ts';
+import type { Store } from '../store/store.ts';
+import { createControllers } from './controllers.ts';
+import type { Controllers, NodeSide } from './deps.ts';
+import { createOperations } from './operations/index.ts';
+import type { Operations } from './operations.ts';
+
+const gibibyte = 2 ** 30;
+
+/** For unit tests: the controllers and operations with a real store, and agents that do at once what they are told. */
+export class ControlFixture {
+  readonly store: Store;
+  readonly controllers: Controllers;
+  readonly operations: Operations;
+  /** Names of objects that the agents leave as they are. */
+  readonly stuck = new Set<string>();
+  readonly #folder: string;
+  readonly #agents: { close(): Promise<void> }[];
+
+  private constructor(store: Store, folder: string, clock: Clock) {
+    this.store = store;
+    this.#folder = folder;
+    const deps = { store, clock, log: silentLogger, engines: engineDefinition };
+    this.controllers = createControllers(deps);
+    const side: NodeSide = {
+      inspectPool: async () => ({ plan: ['make it'], capacityBytes: 10 * gibibyte, existing: false, warnings: [] }),
+      checkMountPoint: async () => {},
+    };
+    const node = (name: string) => (name === 'here' ? side : undefined);
+    this.operations = createOperations({ ...deps, view: this.controllers.view, nodeName: 'here', version: 'test', node });
+    this.#agents = this.#startAgents();
+  }
+
+  static async open(options: { readonly clock?: Clock; readonly pools?: readonly string[] } = {}): Promise<ControlFixture> {
+    const folder = mkdtempSync(join(tmpdir(), 'azekura-control-'));
+    const store = await openLmdbStore({ path: folder, clock: systemClock });
+    const fixture = new ControlFixture(store, folder, options.clock ?? systemClock);
+    await fixture.addNode('here');
+    for (const name of options.pools ?? ['main']) await fixture.addPool(name);
+    await fixture.controllers.start();
+    return fixture;
+  }
+
+  async close(): Promise<void> {
+    await this.controllers.stop(1_000);
+    for (const agent of this.#agents) await agent.close();
+    await this.store.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  async addNode(name: string): Promise<void> {
+    await this.store.create({ kind: 'Node', metadata: { name }, spec: {}, status: { phase: 'Ready' } });
+  }
+
+  async addPool(name: string, status: Partial<PoolStatus> = {}, spec: Partial<PoolSpec> = {}): Promise<void> {
+    await this.store.create({
+      kind: 'Pool',
+      metadata: { name },
+      spec: { nodeName: 'here', source: { kind: 'directory', path: `/pools/${name}` }, ...spec },
+      status: { phase: 'Ready', poolId: name, capacityBytes: 10 * gibibyte, freeBytes: 10 * gibibyte, ...status },
+    });
+  }
+
+  /** Waits until an object is as the test wants it. @throws with the object as it is, after some seconds */
+  async until<K extends Kind>(kind: K, name: string, test: (object: Resource<K> | undefined) => boolean): Promise<Resource<K> | undefined> {
+    for (let attempt = 0; attempt < 1_000; attempt++) {
+      const object = await this.store.find(kind, name);
+      if (test(object)) return object;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    throw new Error(`${kind} ${name}: ${JSON.stringify(await this.store.find(kind, name), undefined, 1)}`);
+  }
+
+  async volume(name: string, sizeBytes = gibibyte): Promise<Resource<'Volume'>> {
+    await this.operations.createVolume({ name, sizeBytes });
+    await this.ready(name);
+    return this.store.get('Volume', name);
+  }
+
+  async ready(name: string): Promise<void> {
+    await this.until('Volume', name, (volume) => volume?.status.phase === 'Ready');
+  }
+
+  #startAgents(): Informer<Kind>[] {
+    const replicas = createInformer(this.store, 'Replica');
+    replicas.onChange(({ object, type }) => {
+      const { metadata, spec, status } = object;
+      if (type === 'deleted' || this.stuck.has(metadata.name)) return;
+      if (metadata.deletionTimestamp) void this.#release('Replica', metadata.name);
+      else if (status.observedGeneration !== metadata.generation)
+        void changeStatus(this.store, 'Replica', metadata.name, () => ({
+          phase: spec.recycled ? 'Recycled' : 'Ready',
+          sizeBytes: spec.sizeBytes,
+          observedGeneration: metadata.generation,
+          ...(spec.restore ? { restoredRequestId: spec.restore.requestId } : {}),
+          ...(spec.repair ? { repair: { requestId: spec.repair.requestId, outcome: 'clean' } } : {}),
+        }));
+    });
+    const attachments = createInformer(this.store, 'Attachment');
+    attachments.onChange(({ object, type }) => {
+      const { metadata } = object;
+      if (type === 'deleted' || this.stuck.has(metadata.name)) return;
+      if (metadata.deletionTimestamp) void this.#release('Attachment', metadata.name);
+      else if (object.status.phase !== 'Attached') void changeStatus(this.store, 'Attachment', metadata.name, () => ({ phase: 'Attached' }));
+    });
+    const snapshots = createInformer(this.store, 'Snapshot');
+    snapshots.onChange(({ object, type }) => {
+      const { metadata, spec, status } = object;
+      if (type === 'deleted' || this.stuck.has(metadata.name)) return;
+      if (metadata.deletionTimestamp) void this.#release('Snapshot', metadata.name);
+      else if (spec.snapshotId && !status.readyToUse)
+        void changeStatus(this.store, 'Snapshot', metadata.name, () => ({ phase: 'Ready', readyToUse: true, sizeBytes: gibibyte }));
+    });
+    return [replicas, attachments, snapshots] as unknown as Informer<Kind>[];
+  }
+
+  async #release(kind: 'Replica' | 'Attachment' | 'Snapshot', name: string): Promise<void> {
+    await change(this.store, kind, name, ({ metadata }) => ({
+      metadata: { finalizers: metadata.finalizers.filter((one) => one !== finalizers.agent) },
+    }));
+  }
+}

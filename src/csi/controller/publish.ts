@@ -1,0 +1,81 @@
+import type { ControllerPublishVolumeRequest, ControllerUnpublishVolumeRequest } from '../../gen/csi/csi_pb.js';
+import { AzekuraError } from '../../model/errors.ts';
+import { required } from '../common/arguments.ts';
+import { attachmentGone, attachmentSettled } from '../common/attachment.ts';
+import { capabilityProblem, isReadOnly, parseCapability } from '../common/capability.ts';
+import type { CsiContext } from '../common/context.ts';
+import type { Call } from '../grpc/call.ts';
+
+/**
+ * ControllerPublishVolume: gives the node the volume's device, nothing mounted yet.
+ *
+ * @throws AzekuraError NotFound (volume, node), AlreadyExists (attached there otherwise), FailedPrecondition (attached to
+ *   another node, which the message names), ResourceExhausted (the node has as many as it may have)
+ */
+export async function controllerPublish(
+  context: CsiContext,
+  request: ControllerPublishVolumeRequest,
+  call: Call,
+): Promise<{ publishContext: Record<string, string> }> {
+  const handle = required(request.volumeId, 'volume_id');
+  const nodeName = required(request.nodeId, 'node_id');
+  const capability = parseCapability(request.volumeCapability);
+  return context.locks.run({ exclusive: [`volume/${handle}`] }, async () => {
+    const volume = await context.needVolume(handle);
+    const { view, operations, maxVolumesPerNode } = context.deps;
+    if (!view.nodes.get(nodeName)) throw new AzekuraError('NotFound', `there is no node "${nodeName}"`);
+    const problem = capabilityProblem(capability, { mode: volume.spec.mode, ...volume.spec.policy });
+    if (problem)
+      throw new AzekuraError('InvalidArgument', `volume ${volume.metadata.name} cannot be used like that: ${problem}`);
+    const attachment = await operations.attachVolume(volume.metadata.name, {
+      nodeName,
+      access: capability.access,
+      accessMode: capability.accessMode,
+      readOnly: request.readonly || isReadOnly(capability.accessMode),
+      mountOptions: capability.mountOptions,
+      ...(maxVolumesPerNode > 0 ? { maxPerNode: maxVolumesPerNode } : {}),
+      observeRequestId: call.requestId,
+    });
+    await attachmentSettled(context, attachment, call, () => true);
+    return { publishContext: {} };
+  });
+}
+
+/**
+ * ControllerUnpublishVolume: takes the device away again, from all nodes when none is named. What is not there is no error.
+ *
+ * @throws AzekuraError FailedPrecondition while it is still staged or published there
+ */
+export async function controllerUnpublish(
+  context: CsiContext,
+  request: ControllerUnpublishVolumeRequest,
+  call: Call,
+): Promise<Record<string, never>> {
+  const handle = required(request.volumeId, 'volume_id');
+  return context.locks.run({ exclusive: [`volume/${handle}`] }, async () => {
+    const volume = await context.findVolume(handle);
+    if (!volume) return {};
+    const { store, operations } = context.deps;
+    const { items } = await store.list('Attachment');
+    const attachments = items.filter(
+      ({ spec }) =>
+        spec.volumeUid === volume.metadata.uid &&
+        (request.nodeId === '' || spec.nodeName === request.nodeId) &&
+        // What a person mounted was never published, and is not ours to take away.
+        spec.origin !== 'mount',
+    );
+    if (attachments.length === 0) return {};
+    const used = attachments.find(({ spec }) => spec.staged || spec.published.length > 0);
+    if (used)
+      throw new AzekuraError(
+        'FailedPrecondition',
+        `volume ${volume.metadata.name} is in use on node ${used.spec.nodeName}`,
+        {
+          next: 'unpublish and unstage it there first',
+        },
+      );
+    await operations.detachVolume(volume.metadata.name, request.nodeId === '' ? {} : { nodeName: request.nodeId });
+    for (const attachment of attachments) await attachmentGone(context, attachment, call);
+    return {};
+  });
+}

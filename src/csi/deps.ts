@@ -1,0 +1,87 @@
+import type { Operations } from '../control/operations.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/log.ts';
+import type { Attachment, Snapshot, Volume } from '../model/kinds.ts';
+import type { Informer } from '../store/informer.ts';
+import type { Store } from '../store/store.ts';
+
+/** The state in memory that the services read and wait on; control's View is one. */
+export interface CsiView {
+  readonly nodes: Informer<'Node'>;
+  readonly pools: Informer<'Pool'>;
+  readonly classes: Informer<'Class'>;
+  readonly volumes: Informer<'Volume'>;
+  readonly attachments: Informer<'Attachment'>;
+  readonly snapshots: Informer<'Snapshot'>;
+  readonly groups: Informer<'SnapshotGroup'>;
+  volumeOf(volumeId: string): Volume | undefined;
+  attachmentsOf(volumeId: string): readonly Attachment[];
+  snapshotsOf(volumeId: string): readonly Snapshot[];
+  readonly synced: Promise<void>;
+}
+
+/** A range of bytes of a snapshot. */
+export interface BlockRange {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
+
+/** Part of a list of ranges; `nextBytes` is where to go on, undefined at the end. */
+export interface BlockRangePage {
+  readonly ranges: readonly BlockRange[];
+  readonly nextBytes?: number;
+}
+
+/** Where a page begins and how many ranges it may have. */
+export interface BlockPage {
+  readonly fromBytes: number;
+  readonly limit: number;
+}
+
+/**
+ * Which blocks a snapshot holds, and which differ between two. The wiring asks the engine of the node that holds them.
+ * Ranges are ascending, do not overlap, and are not cut at `fromBytes` unless they begin before it.
+ */
+export interface ChangedBlocks {
+  allocated(snapshot: Snapshot, page: BlockPage): Promise<BlockRangePage>;
+  /** @throws AzekuraError FailedPrecondition when the engine cannot compare these two */
+  changed(base: Snapshot, target: Snapshot, page: BlockPage): Promise<BlockRangePage>;
+}
+
+/** What the node service asks of its machine. Every call has a deadline of its own and is contained to the volume. */
+export interface NodeHost {
+  /** Size and use of the file system that is mounted at the path. */
+  filesystemUsage(
+    volumeId: string,
+    path: string,
+  ): Promise<{
+    readonly sizeBytes: number;
+    readonly availableBytes: number;
+    readonly usedBytes: number;
+    readonly files: number;
+    readonly filesFree: number;
+  }>;
+  /** Removes an empty folder or empty file that is no mount point; leaves anything else. */
+  removeMountPoint(path: string): Promise<void>;
+}
+
+/** The driver's name: the provisioner of StorageClasses. It begins and ends with a letter, as csi-sanity demands. */
+export const driverName = 'csi.azekura.dev';
+
+/** What the services need of the world. */
+export interface CsiDeps {
+  readonly store: Store;
+  readonly operations: Operations;
+  readonly view: CsiView;
+  readonly changedBlocks: ChangedBlocks;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly version: string;
+  /** The machine of the node service. */
+  readonly nodeName: string;
+  readonly nodeHost: NodeHost;
+  /** Volumes that may be attached to a node; 0 leaves it to the orchestrator. */
+  readonly maxVolumesPerNode: number;
+  /** Whether the process can serve at all: its state is read, its node is registered. */
+  readonly ready: () => boolean;
+}

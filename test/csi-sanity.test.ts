@@ -1,0 +1,200 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Killer } from '../lab/chaos.ts';
+import type { CsiClient } from '../lab/csi/client.ts';
+import { nothingLeft, startInstance } from '../lab/csi/instance.ts';
+import { startRetryProxy } from '../lab/csi/retry-proxy.ts';
+import { type Daemon, holdings } from '../lab/daemon.ts';
+import { seededRandom } from '../lab/random.ts';
+import { buildSanity, mendedSpec, ToolMissing } from '../lab/sanity/build.ts';
+import { Cleanup, eventually } from '../lab/workbench.ts';
+import { csiSocketPath } from '../src/csi/index.ts';
+
+/** The test asks for this many attachments and one more, so a small number keeps it quick. */
+const attachLimit = 4;
+/** csi-sanity 5.6.0 has 103 specs, of which one is always pending: its authors find it fragile. */
+const specs = 103;
+const pending = [
+  'pagination should detect volumes added between pages and accept tokens when the last volume from a page is deleted',
+];
+
+const missing = await buildSanity(true).then(
+  () => undefined,
+  (error: unknown) => {
+    if (error instanceof ToolMissing) return error.message;
+    throw error;
+  },
+);
+
+const cleanup = new Cleanup();
+let scratch: string;
+let daemon: Daemon;
+let client: CsiClient;
+
+beforeAll(async () => {
+  if (missing !== undefined) return;
+  const instance = await startInstance(cleanup, { arguments: ['--max-volumes-per-node', String(attachLimit)] });
+  daemon = instance.daemon;
+  scratch = instance.scratch;
+  client = instance.client;
+});
+afterAll(() => cleanup.run());
+
+interface Report {
+  readonly exitCode: number | null;
+  readonly passed: readonly string[];
+  readonly failed: readonly string[];
+  readonly skipped: readonly string[];
+  readonly pending: readonly string[];
+  readonly output: string;
+}
+
+/** Runs csi-sanity and reads its own report. @param mended see lab/sanity/build.ts */
+async function sanity(
+  name: string,
+  mended: boolean,
+  accessType: 'mount' | 'block',
+  options: { readonly parameters: Record<string, string>; readonly endpoint?: string },
+): Promise<Report> {
+  const folder = path.join(scratch, name);
+  mkdirSync(folder);
+  const file = (content: object, fileName: string) => {
+    writeFileSync(path.join(folder, fileName), JSON.stringify(content));
+    return path.join(folder, fileName);
+  };
+  const secrets = Object.fromEntries(
+    [
+      'CreateVolumeSecret',
+      'DeleteVolumeSecret',
+      'ControllerPublishVolumeSecret',
+      'NodeStageVolumeSecret',
+      'NodePublishVolumeSecret',
+      'CreateSnapshotSecret',
+    ].map((key) => [key, { canary }]),
+  );
+  const child = spawn(
+    await buildSanity(mended),
+    [
+      '--csi.endpoint',
+      options.endpoint ?? csiSocketPath(daemon.dataDir),
+      '--csi.mountdir',
+      path.join(folder, 'mount'),
+      '--csi.stagingdir',
+      path.join(folder, 'staging'),
+      '--csi.testvolumesize',
+      String(2 ** 30),
+      '--csi.testvolumeexpandsize',
+      String(2 ** 31),
+      '--csi.testvolumeaccesstype',
+      accessType,
+      '--csi.testvolumeparameters',
+      file(options.parameters, 'parameters.yaml'),
+      '--csi.testvolumemutableparameters',
+      file({ recycle: '0' }, 'mutable.yaml'),
+      '--csi.testnodevolumeattachlimit',
+      '--csi.secrets',
+      file(secrets, 'secrets.yaml'),
+      '--ginkgo.no-color',
+      '--ginkgo.json-report',
+      path.join(folder, 'report.json'),
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let output = '';
+  child.stdout.on('data', (data: Buffer) => (output += data.toString()));
+  child.stderr.on('data', (data: Buffer) => (output += data.toString()));
+  const exitCode = await new Promise<number | null>((resolve) => child.once('exit', resolve));
+  const suites = JSON.parse(readFileSync(path.join(folder, 'report.json'), 'utf8')) as {
+    SpecReports: { State: string; LeafNodeType: string; LeafNodeText: string; ContainerHierarchyTexts: string[] }[];
+  }[];
+  const all = suites.flatMap((suite) => suite.SpecReports).filter((spec) => spec.LeafNodeType === 'It');
+  const named = (state: string) =>
+    all
+      .filter((spec) =>
+        state === 'failed' ? !['passed', 'skipped', 'pending'].includes(spec.State) : spec.State === state,
+      )
+      .map((spec) =>
+        state === 'pending'
+          ? spec.LeafNodeText
+          : [...(spec.ContainerHierarchyTexts ?? []), spec.LeafNodeText].join(' › '),
+      );
+  return {
+    exitCode,
+    passed: named('passed'),
+    failed: named('failed'),
+    skipped: named('skipped'),
+    pending: named('pending'),
+    output,
+  };
+}
+
+const canary = 'sanity-c4n4ry-77';
+
+describe.skipIf(missing !== undefined)(`csi-sanity${missing === undefined ? '' : ` (skipped: ${missing})`}`, () => {
+  it.each([
+    ['mount', 'thin'],
+    ['block', 'thin'],
+    ['mount', 'thick'],
+    ['block', 'thick'],
+  ] as const)(
+    `passes ${specs - pending.length} of ${specs} specs with %s and %s volumes`,
+    async (access, provisioning) => {
+      const before = holdings(scratch);
+      const report = await sanity(`${access}-${provisioning}`, true, access, {
+        parameters: { provisioning, recycle: '0' },
+      });
+      expect(report.failed, report.output.slice(-20_000)).toEqual([]);
+      expect(report.skipped).toEqual([]);
+      expect(report.pending).toEqual(pending);
+      expect(report.passed).toHaveLength(specs - pending.length);
+      expect(report.exitCode).toBe(0);
+      expect(holdings(scratch)).toEqual(before);
+      await nothingLeft(daemon, 1_000);
+    },
+    900_000,
+  );
+
+  it.each(['mount', 'block'] as const)(
+    'passes with %s volumes while the daemon is killed every two seconds and every call is repeated',
+    async (access) => {
+      const before = holdings(scratch);
+      const proxy = await startRetryProxy(path.join(scratch, `${access}.sock`), client);
+      const killer = new Killer(daemon, seededRandom(Date.now() % 2 ** 31));
+      killer.start();
+      let report: Report;
+      try {
+        report = await sanity(`${access}-killed`, true, access, {
+          parameters: { provisioning: 'thin', recycle: '0' },
+          endpoint: proxy.socketPath,
+        });
+      } finally {
+        await killer.stop();
+        proxy.close();
+      }
+      expect(report.failed, report.output.slice(-20_000)).toEqual([]);
+      expect(report.skipped).toEqual([]);
+      expect(report.passed).toHaveLength(specs - pending.length);
+      expect(killer.kills).toBeGreaterThan(2);
+      expect(proxy.counts.attempts).toBeGreaterThan(proxy.counts.calls);
+      await nothingLeft(daemon);
+      await eventually(() => expect(holdings(scratch)).toEqual(before));
+    },
+    900_000,
+  );
+
+  // As published it has an error that no driver with snapshot topology can pass; the mending hides nothing else.
+  it(`passes all but "${mendedSpec}" of csi-sanity as published`, async () => {
+    const report = await sanity('published', false, 'mount', { parameters: { provisioning: 'thin', recycle: '0' } });
+    expect(report.failed).toEqual([`CreateSnapshot [Controller Server] › ${mendedSpec}`]);
+    expect(report.output).toContain('sizeCache');
+    expect(report.skipped).toEqual([]);
+    expect(report.passed).toHaveLength(specs - pending.length - 1);
+  }, 900_000);
+
+  it('has left no secret in the log', () => {
+    expect(readFileSync(daemon.logPath, 'utf8')).toContain('(secret)');
+    expect(readFileSync(daemon.logPath, 'utf8')).not.toContain(canary);
+  });
+});
