@@ -80,7 +80,7 @@ describe.skipIf(notRoot)(`host, for real${notRoot ? ' (skipped: needs root)' : '
     expect(await kernel.canClone(pool)).toBe(true);
     expect(await kernel.canClone(scratch)).toBe(false);
     expect((await host.facts()).filesystems).toContain('xfs');
-    expect((await host.blockDevices()).find(({ path }) => path === poolDevice)).toMatchObject({
+    expect(await host.blockDevice(poolDevice)).toMatchObject({
       signature: 'xfs',
       mountedAt: [pool],
     });

@@ -134,6 +134,7 @@ export class FakeHost implements Host {
   mounts = async () => this.machine.mountEntries();
   loops = async () => this.machine.loopEntries();
   blockDevices = async () => [...this.devices];
+  blockDevice = async (path: string) => this.devices.find((device) => device.path === path);
   glanceAtSpace = async (path: string) => {
     if (this.#hung.length > 0 || !this.machine.find(path)) return undefined;
     const { sizeBytes, freeBytes } = this.#sync.statfs(path) as { sizeBytes: number; freeBytes: number };

@@ -32,8 +32,11 @@ export interface Host {
   /** Whether a mounted ext3 or ext4 (by MountEntry.device) has a journal; undefined when its driver does not tell. */
   ext4HasJournal(deviceNumber: string): Promise<boolean | undefined>;
 
-  /** Disks and partitions with what is on them (lsblk, blkid). */
+  /** Disks, partitions and what is stacked on them, with what lies on each disk and partition (lsblk, wipefs). */
   blockDevices(): Promise<readonly BlockDeviceInfo[]>;
+
+  /** One device of whatever kind, looked at afresh; undefined when there is no such block device. */
+  blockDevice(path: string): Promise<BlockDeviceInfo | undefined>;
 
   /**
    * A cheap look at the space of a mounted file system, without a helper process, for what is watched all the time.

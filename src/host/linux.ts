@@ -51,6 +51,7 @@ export function createHost(options: {
     glanceAtSpace: spaceGlances(),
     ext4HasJournal: (deviceNumber) => ext4HasJournal(deviceNumber),
     blockDevices: () => readBlockDevices(exec),
+    blockDevice: (path) => readBlockDevice(exec, path),
     holders: (target) => findHolders(target),
     facts() {
       facts ??= readFacts();
@@ -60,19 +61,34 @@ export function createHost(options: {
   };
 }
 
-/** lsblk, and for each disk and partition what wipefs finds on it. A device that does not answer keeps what lsblk knew. */
+/** What lsblk knows of all devices, and what wipefs finds on each disk and partition. */
 async function readBlockDevices(exec: Host['exec']): Promise<readonly BlockDeviceInfo[]> {
+  // A machine may have hundreds of loop devices, and a command for each of them would take seconds.
+  return Promise.all(
+    (await listDevices(exec)).map((device) => (device.kind === 'other' ? device : probe(exec, device))),
+  );
+}
+
+async function readBlockDevice(exec: Host['exec'], path: string): Promise<BlockDeviceInfo | undefined> {
+  const device = (await listDevices(exec)).find((one) => one.path === path);
+  return device === undefined ? undefined : probe(exec, device);
+}
+
+async function listDevices(exec: Host['exec']): Promise<readonly BlockDeviceInfo[]> {
   const { stdout } = await exec(lsblkArgv, { deadlineMs: probeDeadlineMs, domain: 'devices' });
-  const devices = parseLsblk(stdout);
-  const probe = async (device: BlockDeviceInfo): Promise<BlockDeviceInfo> => {
-    if (device.sizeBytes === 0) return device;
-    const domain = `device${device.path}`;
-    const found = await exec(wipefsArgv(device.path), { deadlineMs: probeDeadlineMs, domain }).then(
-      (result) => parseWipefs(result.stdout),
-      () => 'unknown',
-    );
-    const signature = found === 'unknown' ? (device.signature ?? found) : (found ?? device.signature);
-    return signature === undefined ? device : { ...device, signature };
-  };
-  return Promise.all(devices.map(probe));
+  return parseLsblk(stdout);
+}
+
+/** A device that does not answer keeps what lsblk knew, or has the signature "unknown". */
+async function probe(exec: Host['exec'], device: BlockDeviceInfo): Promise<BlockDeviceInfo> {
+  if (device.sizeBytes === 0) return device;
+  const found = await exec(wipefsArgv(device.path), {
+    deadlineMs: probeDeadlineMs,
+    domain: `device${device.path}`,
+  }).then(
+    (result) => parseWipefs(result.stdout),
+    () => 'unknown',
+  );
+  const signature = found === 'unknown' ? (device.signature ?? found) : (found ?? device.signature);
+  return signature === undefined ? device : { ...device, signature };
 }

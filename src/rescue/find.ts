@@ -130,7 +130,7 @@ async function probesAsXfs(kernel: Kernel, path: string): Promise<boolean> {
 /** The device itself, or those of its partitions that hold an XFS. */
 async function devices(host: Host, kernel: Kernel, path: string): Promise<readonly Candidate[]> {
   if (await probesAsXfs(kernel, path)) return [{ place: path, kind: 'device' }];
-  const info = (await host.blockDevices()).find((device) => device.path === path);
+  const info = await host.blockDevice(path);
   const found: Candidate[] = [];
   for (const child of info?.children ?? []) {
     if (await probesAsXfs(kernel, child)) found.push({ place: child, kind: 'device' });

@@ -20,6 +20,9 @@ const tools: readonly { readonly tool: string; readonly package: string }[] = [
 ];
 const toolFolders = ['/usr/sbin', '/sbin', '/usr/bin', '/bin', '/usr/local/sbin', '/usr/local/bin'];
 
+/** Devices that nobody would make a pool of: our own loop devices among them, hundreds on a busy node. */
+const notForPools = /^\/dev\/(loop|ram|zram|sr|fd)\d/;
+
 /** Keeps this machine's Node object: registers it, and says now and then that it is alive and what it has. */
 export class NodeReporter {
   readonly #context: AgentContext;
@@ -46,7 +49,9 @@ export class NodeReporter {
     } catch (error) {
       if (!hasCode(error, 'AlreadyExists')) throw error;
     }
-    await this.refresh();
+    await this.#report(await this.#context.deps.host.facts());
+    // Looking at the disks takes long on some machines, and nobody has to wait for it.
+    this.#context.trigger(keys.node);
     this.#wait();
   }
 
@@ -57,9 +62,15 @@ export class NodeReporter {
 
   /** Looks at the machine and writes what it saw. */
   async refresh(): Promise<RunResult> {
-    const { deps, state } = this.#context;
+    const { deps } = this.#context;
     const facts = await deps.host.facts();
     if (deps.clock.nowMs() - this.#devicesAtMs >= devicesEveryMs) await this.#look(facts);
+    await this.#report(facts);
+    return undefined;
+  }
+
+  async #report(facts: HostFacts): Promise<void> {
+    const { deps, state } = this.#context;
     const status: Partial<NodeStatus> = {
       phase: 'Ready',
       version: deps.version,
@@ -77,13 +88,12 @@ export class NodeReporter {
         this.#context.now,
       ),
     }));
-    return undefined;
   }
 
   async #look(facts: HostFacts): Promise<void> {
     const { host, log, clock } = this.#context.deps;
     try {
-      this.#devices = (await host.blockDevices()).map(describe);
+      this.#devices = (await host.blockDevices()).filter((device) => !notForPools.test(device.path)).map(describe);
     } catch (err) {
       log.warn({ err }, 'the disks of this machine could not be listed');
     }

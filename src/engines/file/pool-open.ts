@@ -131,10 +131,7 @@ async function mountPool(context: FileContext, pool: PoolRef, device: string): P
 async function formatDevice(context: FileContext, pool: PoolRef, device: string): Promise<void> {
   const { source } = pool;
   if (pool.poolId !== undefined) throw poolForeign(pool, 'another file system');
-  const info =
-    source.kind === 'device'
-      ? (await context.deps.host.blockDevices()).find((entry) => entry.path === device)
-      : undefined;
+  const info = source.kind === 'device' ? await context.deps.host.blockDevice(device) : undefined;
   if (!info || source.kind !== 'device') throw poolForeign(pool, 'another file system');
   if (info.signature) requireConsent(info, describeConsent(info, source.confirmedId));
   await context.deps.steps.run('file.pool.format', () => formatPool(context, pool, device));

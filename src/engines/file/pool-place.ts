@@ -124,7 +124,7 @@ async function inspectDevice(
   if (!stat) throw missing(pool, 'attach the disk, and look for its name with lsblk');
   if (stat.kind !== 'block')
     throw unusable(`${path} is not a block device (${stat.kind})`, 'name the device itself, not a link to it');
-  const info = (await context.deps.host.blockDevices()).find((device) => device.path === path);
+  const info = await context.deps.host.blockDevice(path);
   if (!info) throw unusable(`${path} is not known to the kernel as a disk`);
   if (info.readOnly) throw readOnly(pool);
   checkSize(info.sizeBytes, path);
