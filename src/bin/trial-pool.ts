@@ -70,14 +70,17 @@ export async function makeTrialPool(deps: TrialPoolDeps): Promise<readonly strin
   const disk = await kernel.statfs(deps.dataDir.pools);
   const asDirectory =
     deps.sizeBytes === undefined && disk.type === 'xfs' && (await kernel.canClone(deps.dataDir.pools));
-  const sizeBytes = trialPoolBytes(disk, deps.sizeBytes);
+  const imagePath = join(deps.dataDir.pools, `${trialPoolName}.img`);
+  // An uninstall leaves the pool with its data: it is taken up again as it is.
+  const leftImage = await kernel.stat(imagePath);
+  const sizeBytes = leftImage?.sizeBytes ?? trialPoolBytes(disk, deps.sizeBytes);
   if (sizeBytes === undefined)
     return [
       `There is no pool: ${formatBytes(disk.availableBytes)} free on this disk are too few for one. Add one with \`azekura pool add NAME PLACE\`.`,
     ];
   const source: PoolSource = asDirectory
     ? { kind: 'directory', path: join(deps.dataDir.pools, trialPoolName) }
-    : { kind: 'image', path: join(deps.dataDir.pools, `${trialPoolName}.img`), sizeBytes };
+    : { kind: 'image', path: imagePath, sizeBytes };
   if (asDirectory) await kernel.makeDirectory(source.path, 0o700);
   await deps.operations.createPool({ name: trialPoolName, spec: { source, nodeName: deps.nodeName, trial: true } });
   await writeFile(deps.dataDir.trialMarker, 'The trial pool was made; remove this file to have it made again.\n', {
@@ -89,7 +92,9 @@ export async function makeTrialPool(deps: TrialPoolDeps): Promise<readonly strin
     ? `It takes from ${deps.dataDir.pools} only what is written`
     : `It takes ${formatBytes(sizeBytes)} of the ${formatBytes(disk.availableBytes)} free on this disk`;
   return [
-    `Made pool "${trialPoolName}" at ${source.path}. ${share}.`,
+    leftImage
+      ? `Opened pool "${trialPoolName}" at ${source.path}, which was there already; what lies on it is untouched.`
+      : `Made pool "${trialPoolName}" at ${source.path}. ${share}.`,
     ...pool.status.causes.map((cause) => `Note: ${cause.message}; ${cause.nextStep}.`),
     `To give the space back: azekura pool remove ${trialPoolName} --destroy (everything at once: azekura uninstall --delete-data).`,
   ];

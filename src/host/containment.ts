@@ -10,6 +10,12 @@ import type { HungCall } from './host.ts';
 const mostHung = 64;
 
 /**
+ * Most processes that may hang for one pool with all its volumes. A dead disk takes every volume on it along: beyond
+ * this its other volumes are not tried one by one.
+ */
+const mostHungInFamily = 4;
+
+/**
  * Remembers which calls were abandoned, until their processes are gone, and keeps everybody else from following them
  * into the same trap.
  */
@@ -34,16 +40,26 @@ export class Containment {
   /** The error that a call in this domain is answered with at once; undefined when the domain is well. */
   refusal(domain: string): AzekuraError | undefined {
     const tooMany = this.#hung.size >= mostHung;
-    for (const hung of this.#hung)
+    const family = familyOf(domain);
+    const relatives: HungCall[] = [];
+    for (const hung of this.#hung) {
       if (contains(hung.domain, domain) || (tooMany && contains(kindOf(hung.domain), domain)))
         return hungError(hung, this.#clock.nowMs());
-    return undefined;
+      if (contains(family, hung.domain)) relatives.push(hung);
+    }
+    const [first] = relatives;
+    return first && relatives.length >= mostHungInFamily ? hungError(first, this.#clock.nowMs()) : undefined;
   }
 }
 
 /** Whether `outer` is `inner` or a path prefix of it. */
 export function contains(outer: string, inner: string): boolean {
   return inner === outer || (inner.startsWith(outer) && inner[outer.length] === '/');
+}
+
+/** "pool/main" of "pool/main/volume/x": what lies on one device or server, as far as names tell. */
+export function familyOf(domain: string): string {
+  return domain.split('/', 2).join('/');
 }
 
 /** "volume" of "volume/x". */

@@ -18,6 +18,8 @@ const time = fc
   .date({ min: new Date(0), max: new Date('2100-01-01'), noInvalidDate: true })
   .map((date) => date.toISOString());
 const text = fc.string({ unit: 'binary', maxLength: 60 });
+/** Kubernetes' label names begin with a letter or digit; `__proto__` is none, and JavaScript treats it as no other. */
+const labelName = text.filter((name) => name !== '__proto__');
 const bytes = fc.nat(Number.MAX_SAFE_INTEGER);
 const volumes: fc.Arbitrary<VolumeIdentity> = fc.record(
   {
@@ -32,7 +34,7 @@ const volumes: fc.Arbitrary<VolumeIdentity> = fc.record(
     createdAt: time,
     generation: fc.nat(),
     claim: fc.record(
-      { namespace: text, name: text, uid: text, labels: fc.dictionary(text, text) },
+      { namespace: text, name: text, uid: text, labels: fc.dictionary(labelName, text) },
       { requiredKeys: ['namespace', 'name'] },
     ),
     parent: text,

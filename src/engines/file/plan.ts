@@ -148,6 +148,8 @@ export function planCommit(
       do: 'rename',
       from: work.folder,
       to: snapshotPlace(volume, identity.snapshotId).folder,
+      // The cut and the identity were written without a flush: both must be on the disk before the name is.
+      contents: true,
     }),
   ];
 }

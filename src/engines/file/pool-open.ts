@@ -1,7 +1,7 @@
 import type { Kernel } from '../../host/kernel.ts';
 import { timestamp } from '../../lib/clock.ts';
 import { newUid } from '../../lib/id.ts';
-import { hasCode } from '../../model/errors.ts';
+import { hasCode, toAzekuraError } from '../../model/errors.ts';
 import type { PoolRef } from '../contract.ts';
 import { fillBallast } from './ballast.ts';
 import { type FileContext, inUseBy, poolDamaged, poolForeign, poolMissing, readPoolIdentity } from './context.ts';
@@ -207,7 +207,14 @@ export async function destroyPool(context: FileContext, pool: PoolRef): Promise<
   if (source.kind !== 'directory' && !(await kernel.stat(source.path))) return closePool(context, pool);
   const path = context.poolPath(pool);
   if (source.kind === 'directory' && (await readPoolIdentity(kernel, path)).kind === 'absent') return;
-  await openPool(context, pool);
+  try {
+    await openPool(context, pool);
+  } catch (error) {
+    // Emptied by an earlier attempt that was interrupted, or not our pool at all: then nothing there is ours to remove.
+    const blame = toAzekuraError(error).blame?.code;
+    if (blame !== 'PoolMissing' && blame !== 'PoolForeign') throw error;
+    return closePool(context, pool);
+  }
   await context.deps.locks.run(`file/pool/${source.path}`, async () => {
     for (const folder of [volumesFolder, recycledFolder]) {
       const names = (await kernel.listDirectory(`${path}/${folder}`)) ?? [];
@@ -215,9 +222,11 @@ export async function destroyPool(context: FileContext, pool: PoolRef): Promise<
       const what = folder === recycledFolder ? 'recycled volumes' : 'volumes';
       throw unusable(`pool ${pool.name} still holds ${names.length} ${what}`, 'delete them, or drain the pool');
     }
-    await context.deps.steps.run('file.pool.destroy', async () => {
-      for (const entry of poolEntries) await kernel.removeTree(`${path}/${entry}`);
-    });
+    // An image goes as a whole. Elsewhere the identity goes last: while it is there, a repeat finds its way.
+    if (source.kind !== 'image')
+      await context.deps.steps.run('file.pool.destroy', async () => {
+        for (const entry of poolEntries) await kernel.removeTree(`${path}/${entry}`);
+      });
     await closeLocked(context, pool);
     if (source.kind === 'image') await context.deps.steps.run('file.pool.remove', () => kernel.removeTree(source.path));
   });

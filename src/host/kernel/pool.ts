@@ -1,7 +1,7 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { AzekuraError } from '../../model/errors.ts';
-import { type Containment, contains, hungError } from '../containment.ts';
+import { type Containment, contains, familyOf, hungError } from '../containment.ts';
 import { kernelError } from './failure.ts';
 import { Helper } from './helper.ts';
 import type { KernelReply } from './protocol.ts';
@@ -235,7 +235,7 @@ export class WorkerPool {
     });
     const error = hungError(hung, this.#clock.nowMs());
     this.#settle(call, () => call.reject(error));
-    for (const waiting of this.#queue.drain((domain) => contains(call.domain, domain)))
+    for (const waiting of this.#queue.drain((domain) => this.#containment.refusal(domain) !== undefined))
       this.#settle(waiting, () => waiting.reject(error));
     this.#dispatch();
   }
@@ -279,11 +279,6 @@ export class WorkerPool {
       this.#sweep();
     });
   }
-}
-
-/** "pool/main" of "pool/main/volume/x": what lies on one device or server, as far as names tell. */
-function familyOf(domain: string): string {
-  return domain.split('/', 2).join('/');
 }
 
 function stopping(): AzekuraError {
