@@ -31,10 +31,15 @@ export class Killer {
     this.#running = run();
   }
 
-  /** Leaves the daemon running and ready. */
-  async stop(): Promise<void> {
+  /** Kills and starts no more. Safe to repeat. */
+  async end(): Promise<void> {
     this.#stopped = true;
     await this.#running;
+  }
+
+  /** Leaves the daemon running and ready. */
+  async stop(): Promise<void> {
+    await this.end();
     await this.#daemon.ready(60_000);
   }
 }

@@ -120,6 +120,16 @@ export class Daemon {
       : '';
   }
 
+  /** The last warnings and errors of the log. */
+  complaints(): string {
+    const lines = existsSync(this.logPath) ? readFileSync(this.logPath, 'utf8').split('\n') : [];
+    return lines
+      .filter((line) => /"level":"(warn|error|fatal)"|^\S*Error/.test(line))
+      .slice(-3)
+      .join('\n')
+      .slice(0, 2_000);
+  }
+
   post(kind: Kind, name: string | undefined, action: string | undefined, body: unknown): Promise<unknown> {
     return this.client.call('POST', objectPath(kind, name, action), { body });
   }
@@ -166,7 +176,7 @@ export class Daemon {
         last = error instanceof Error ? error.message : error;
       }
       if (performance.now() > end)
-        throw new Error(`${kind} ${name} did not become as it shall be: ${JSON.stringify(last)}`);
+        throw new Error(`${kind} ${name} did not become as it shall be: ${JSON.stringify(last)}\n${this.complaints()}`);
       await sleep(pauseMs);
     }
   }
@@ -257,12 +267,12 @@ export function statusField(pid: number, field: string): number | undefined {
   }
 }
 
-/** User and system time of a process in clock ticks (1/100 s), from /proc/<pid>/stat. */
+/** User and system time of a process and of its children that have ended, in clock ticks (1/100 s), from /proc/<pid>/stat. */
 export function cpuTicks(pid: number): number {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return Number(fields[11]) + Number(fields[12]);
+    return [11, 12, 13, 14].reduce((sum, field) => sum + Number(fields[field]), 0);
   } catch {
     return 0;
   }

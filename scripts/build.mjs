@@ -57,7 +57,8 @@ async function build() {
     cwd: root,
     platform: 'node',
     input: { cli: 'src/bin/cli.ts', 'kernel-worker': 'src/host/kernel/worker.ts' },
-    external: [/^koffi($|\/)/, /^lmdb($|\/)/],
+    // The last two are fastify's own schema compilers, which src/http/server.ts replaces: they are never loaded.
+    external: [/^koffi($|\/)/, /^lmdb($|\/)/, '@fastify/ajv-compiler', '@fastify/fast-json-stringify-compiler'],
     transform: { target: 'node20' },
     plugins: [commanderWithoutProcesses],
     // A warning about the code of a dependency helps nobody who builds; errors throw.
@@ -70,7 +71,7 @@ async function build() {
     chunkFileNames: 'chunk-[name]-[hash].mjs',
     codeSplitting: { groups: [{ name: 'base', test: startModules }] },
     // Names of functions stay readable in stack traces; only white space and comments go.
-    minify: { compress: { keepNames: { function: true, class: true } }, mangle: { keepNames: true }, codegen: { removeWhitespace: true } },
+    minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
   });
   await bundle.close();
   await escapeSources(staging);

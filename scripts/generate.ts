@@ -4,12 +4,14 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import manifest from '../package.json' with { type: 'json' };
 import { openApiDocument } from '../src/http/openapi.ts';
+import { cliPage } from './generate-cli-docs.ts';
 import { generateCsi } from './generate-csi.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const outputs = new Map([
   ['src/gen/openapi.json', `${JSON.stringify(openApiDocument(manifest.version), null, 2)}\n`],
+  ['docs/cli.md', await cliPage(readFileSync(join(root, 'docs/cli.md'), 'utf8'))],
   ...(await generateCsi()),
 ]);
 

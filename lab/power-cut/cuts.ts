@@ -3,6 +3,7 @@ import { LabEngine } from '../engine.ts';
 import { seededRandom } from '../random.ts';
 import { Replay } from '../replay.ts';
 import { Cleanup, run } from '../workbench.ts';
+import { chooseCuts } from './moments.ts';
 import type { History, HostFilesystem } from './scenario.ts';
 import { verifyCut } from './verify.ts';
 
@@ -27,12 +28,10 @@ export interface CutOptions {
   readonly seed: number;
 }
 
-/** Cuts the power at random positions of the log and looks at each image through all layers. */
+/** Cuts the power at random moments of the log and looks at each image through all layers. */
 export async function cutAtRandom({ history, directory, hostFilesystem, cuts, seed }: CutOptions): Promise<Tally> {
   const random = seededRandom(seed);
-  const positions = Array.from({ length: cuts }, () => history.from + random.below(history.to - history.from)).sort(
-    (a, b) => a - b,
-  );
+  const positions = chooseCuts(history.logPath, history, cuts, random);
   const tally: Tally = {
     cuts: 0,
     records: 0,

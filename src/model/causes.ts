@@ -56,7 +56,8 @@ const entries = {
   },
   PoolOnBtrfs: {
     severity: 'degraded',
-    message: 'pool {pool} lies on btrfs: random writes are many times slower than on XFS and deleting snapshots takes seconds',
+    message:
+      'pool {pool} lies on btrfs: random writes are many times slower than on XFS and deleting snapshots takes seconds',
     nextStep: 'use a pool image or a disk of its own, and move the volumes with `azekura pool drain {pool}`',
   },
   PoolHostFull: {
