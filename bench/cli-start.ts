@@ -16,7 +16,7 @@ async function measure({ cleanup, scratch, quick }: BenchContext): Promise<reado
   const daemon = await Daemon.start({ dataDir });
   cleanup.add(() => daemon.stop());
   const commands = {
-    version: [launcher, 'version', '--client'],
+    version: [launcher, '--version'],
     'volume-list': [launcher, 'volume', 'list', '-o', 'name'],
   };
   const times: Record<string, number[]> = { node: [], version: [], 'volume-list': [] };
@@ -28,7 +28,7 @@ async function measure({ cleanup, scratch, quick }: BenchContext): Promise<reado
   const baseline = median(times.node ?? []);
   return [
     {
-      name: 'cli-start/help',
+      name: 'cli-start/version',
       value: median(times.version ?? []),
       unit: 'ms',
       baseline,

@@ -1,5 +1,17 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { CallError } from '../lab/csi/client.ts';
 import { blockCapability, type Instance, mountCapability, nothingLeft, startInstance } from '../lab/csi/instance.ts';
@@ -275,13 +287,17 @@ describe('a volume used through CSI', () => {
     const [a, b] = [await Used.create(mountCapability()), await Used.create(mountCapability())];
     const [left, right] = [await a.use(), await b.use()];
     // Writes go to a, then to b: a snapshot of one instant never has more in b than in a.
+    const files = [openSync(`${left}/count`, 'w'), openSync(`${right}/count`, 'w')];
     let writing = true;
     let count = 0;
     const writer = (async () => {
       while (writing) {
         count += 1;
-        writeFileSync(`${left}/count`, String(count), { flush: true });
-        writeFileSync(`${right}/count`, String(count), { flush: true });
+        // In place: a file that is truncated first would be empty at some instants.
+        for (const file of files) {
+          writeSync(file, String(count).padStart(10), 0);
+          fdatasyncSync(file);
+        }
         await new Promise((resolve) => setImmediate(resolve));
       }
     })();
@@ -292,6 +308,7 @@ describe('a volume used through CSI', () => {
     });
     writing = false;
     await writer;
+    for (const file of files) closeSync(file);
     const counts = [];
     for (const { volumeId } of [a, b]) {
       const member = groupSnapshot?.snapshots.find(({ sourceVolumeId }) => sourceVolumeId === volumeId);

@@ -125,6 +125,7 @@ describe.skipIf(!binaries)(`PostgreSQL on two volumes (skipped without the packa
     });
     const killer = new Killer(daemon, seededRandom(seed));
     killer.start();
+    cleanup.add(() => killer.end());
     const counts = { snapshots: 0, clones: 0, growths: 0 };
     let seen = 0;
     for (let turn = 0; benching; turn++) {

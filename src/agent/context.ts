@@ -31,6 +31,11 @@ export class AgentContext {
   readonly volumeLocks = new KeyedLock();
   /** Volumes whose file system is being frozen by a running operation: the sweep leaves them alone. */
   readonly activeFreezes = new Set<string>();
+  /**
+   * Pools that this process has looked at and swept. Before that nothing is done on them: the sweep would take the work
+   * folders of what has just begun for leftovers.
+   */
+  readonly servedPools = new Set<string>();
   readonly #engineLocks = new KeyedLock();
 
   constructor(deps: AgentDeps, state: AgentState, tasks: TaskBook, trigger: (key: string, afterMs?: number) => void) {
@@ -90,6 +95,12 @@ export class AgentContext {
     const blocking = pool?.status.causes.filter((cause) => causeCatalogue[cause.code].severity === 'blocking') ?? [];
     const place = pool?.status.path ?? pool?.spec.source.path ?? 'there is no such pool';
     throw blamed('FailedPrecondition', worstCause(blocking) ?? makeCause('PoolMissing', { pool: name, place }));
+  }
+
+  /** Whether the volume's pools have been looked at by this process, as far as they exist. */
+  isServed(volumeId: string): boolean {
+    const names = this.state.replicasOf(volumeId).map((replica) => replica.spec.poolName);
+    return names.every((name) => this.servedPools.has(name) || this.state.pools.get(name) === undefined);
   }
 
   /** The volume as the engine names it. @throws AzekuraError as openPool */

@@ -8,7 +8,7 @@ import { silentLogger } from '../lib/log.ts';
 import { prepareDataDir } from './data-dir.ts';
 import { parseAddress, readToken } from './listen.ts';
 import { createLog } from './log.ts';
-import { checkPrerequisites } from './prerequisites.ts';
+import { checkPrerequisites, programFolders } from './prerequisites.ts';
 import { Shutdown } from './shutdown.ts';
 import { trialPoolBytes } from './trial-pool.ts';
 
@@ -66,10 +66,31 @@ describe('prepareDataDir()', () => {
 
 describe('checkPrerequisites()', () => {
   it('refuses anybody but root', async () => {
-    await expect(checkPrerequisites({ uid: 1000, path: '' })).rejects.toMatchObject({
+    await expect(checkPrerequisites({ uid: 1000, folders: [] })).rejects.toMatchObject({
       code: 'PermissionDenied',
       next: expect.stringContaining('sudo'),
     });
+  });
+});
+
+describe('checkPrerequisites() of programs', () => {
+  it('lists everything that is missing, with the packages to install', async () => {
+    await writeFile(join(folder, 'mkfs.xfs'), '', { mode: 0o755 });
+    await writeFile(join(folder, 'xfs_repair'), '', { mode: 0o755 });
+    await expect(checkPrerequisites({ uid: 0, folders: [folder] })).rejects.toMatchObject({
+      code: 'FailedPrecondition',
+      message: 'mkfs.ext4, e2fsck is not installed',
+      next: expect.stringContaining('apt-get install e2fsprogs'),
+      blame: { code: 'ToolMissing' },
+    });
+    expect(programFolders('/a::/usr/sbin')).toEqual([
+      '/a',
+      '/usr/sbin',
+      '/usr/local/sbin',
+      '/sbin',
+      '/usr/bin',
+      '/bin',
+    ]);
   });
 });
 

@@ -13,8 +13,14 @@ const tools = [
 
 export interface Prerequisites {
   readonly uid: number | undefined;
-  /** PATH; the places of system programs are looked at beside it. */
-  readonly path: string;
+  /** Where programs are looked for. */
+  readonly folders: readonly string[];
+}
+
+/** PATH, and the places of system programs, which the PATH of a service may lack. */
+export function programFolders(path: string): readonly string[] {
+  const places = [...path.split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
+  return [...new Set(places)].filter((folder) => folder !== '');
 }
 
 /**
@@ -22,7 +28,7 @@ export interface Prerequisites {
  *
  * @throws AzekuraError PermissionDenied when not root, FailedPrecondition with the cause ToolMissing that lists all
  */
-export async function checkPrerequisites({ uid, path }: Prerequisites): Promise<void> {
+export async function checkPrerequisites({ uid, folders }: Prerequisites): Promise<void> {
   if (uid !== 0) {
     throw new AzekuraError(
       'PermissionDenied',
@@ -32,9 +38,6 @@ export async function checkPrerequisites({ uid, path }: Prerequisites): Promise<
       },
     );
   }
-  const folders = [
-    ...new Set([...path.split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin']),
-  ].filter((folder) => folder !== '');
   const missing: (typeof tools)[number][] = [];
   for (const tool of tools) if (!(await isInstalled(tool.tool, folders))) missing.push(tool);
   if (missing.length === 0) return;

@@ -21,7 +21,7 @@ import { serveCsi } from './csi.ts';
 import { prepareDataDir } from './data-dir.ts';
 import { listenOnSocket, parseAddress, readToken } from './listen.ts';
 import { createLog, type Log } from './log.ts';
-import { checkPrerequisites } from './prerequisites.ts';
+import { checkPrerequisites, programFolders } from './prerequisites.ts';
 import { Shutdown } from './shutdown.ts';
 import { makeTrialPool } from './trial-pool.ts';
 import { readVersion } from './version.ts';
@@ -38,7 +38,7 @@ const stopDeadlineMs = 20_000;
 export async function runUp(options: UpOptions): Promise<number> {
   if (!logLevels.includes(options.logLevel))
     throw new AzekuraError('InvalidArgument', `log level "${options.logLevel}" is not one of ${logLevels.join(', ')}`);
-  await checkPrerequisites({ uid: process.getuid?.(), path: process.env.PATH ?? '' });
+  await checkPrerequisites({ uid: process.getuid?.(), folders: programFolders(process.env.PATH ?? '') });
   const address = options.listen === undefined ? undefined : parseAddress(options.listen);
   const token = address ? await readToken(options.tokenFile) : undefined;
   const dataDir = await prepareDataDir(options.dataDir);

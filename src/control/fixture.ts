@@ -38,11 +38,19 @@ export class ControlFixture {
       checkMountPoint: async () => {},
     };
     const node = (name: string) => (name === 'here' ? side : undefined);
-    this.operations = createOperations({ ...deps, view: this.controllers.view, nodeName: 'here', version: 'test', node });
+    this.operations = createOperations({
+      ...deps,
+      view: this.controllers.view,
+      nodeName: 'here',
+      version: 'test',
+      node,
+    });
     this.#agents = this.#startAgents();
   }
 
-  static async open(options: { readonly clock?: Clock; readonly pools?: readonly string[] } = {}): Promise<ControlFixture> {
+  static async open(
+    options: { readonly clock?: Clock; readonly pools?: readonly string[] } = {},
+  ): Promise<ControlFixture> {
     const folder = mkdtempSync(join(tmpdir(), 'azekura-control-'));
     const store = await openLmdbStore({ path: folder, clock: systemClock });
     const fixture = new ControlFixture(store, folder, options.clock ?? systemClock);
@@ -73,7 +81,11 @@ export class ControlFixture {
   }
 
   /** Waits until an object is as the test wants it. @throws with the object as it is, after some seconds */
-  async until<K extends Kind>(kind: K, name: string, test: (object: Resource<K> | undefined) => boolean): Promise<Resource<K> | undefined> {
+  async until<K extends Kind>(
+    kind: K,
+    name: string,
+    test: (object: Resource<K> | undefined) => boolean,
+  ): Promise<Resource<K> | undefined> {
     for (let attempt = 0; attempt < 1_000; attempt++) {
       const object = await this.store.find(kind, name);
       if (test(object)) return object;
@@ -100,7 +112,7 @@ export class ControlFixture {
       if (metadata.deletionTimestamp) void this.#release('Replica', metadata.name);
       else if (status.observedGeneration !== metadata.generation)
         void changeStatus(this.store, 'Replica', metadata.name, () => ({
-          phase: spec.recycled ? 'Recycled' : 'Ready',
+          phase: spec.recycled ? ('Recycled' as const) : ('Ready' as const),
           sizeBytes: spec.sizeBytes,
           observedGeneration: metadata.generation,
           ...(spec.restore ? { restoredRequestId: spec.restore.requestId } : {}),
@@ -112,7 +124,8 @@ export class ControlFixture {
       const { metadata } = object;
       if (type === 'deleted' || this.stuck.has(metadata.name)) return;
       if (metadata.deletionTimestamp) void this.#release('Attachment', metadata.name);
-      else if (object.status.phase !== 'Attached') void changeStatus(this.store, 'Attachment', metadata.name, () => ({ phase: 'Attached' }));
+      else if (object.status.phase !== 'Attached')
+        void changeStatus(this.store, 'Attachment', metadata.name, () => ({ phase: 'Attached' as const }));
     });
     const snapshots = createInformer(this.store, 'Snapshot');
     snapshots.onChange(({ object, type }) => {
@@ -120,7 +133,11 @@ export class ControlFixture {
       if (type === 'deleted' || this.stuck.has(metadata.name)) return;
       if (metadata.deletionTimestamp) void this.#release('Snapshot', metadata.name);
       else if (spec.snapshotId && !status.readyToUse)
-        void changeStatus(this.store, 'Snapshot', metadata.name, () => ({ phase: 'Ready', readyToUse: true, sizeBytes: gibibyte }));
+        void changeStatus(this.store, 'Snapshot', metadata.name, () => ({
+          phase: 'Ready' as const,
+          readyToUse: true,
+          sizeBytes: gibibyte,
+        }));
     });
     return [replicas, attachments, snapshots] as unknown as Informer<Kind>[];
   }

@@ -15,8 +15,7 @@ export function listen(context: ControlContext): () => void {
   const volumeOf = (volumeId: string, volumeName: string) =>
     trigger(keys.volume(view.volumeOf(volumeId)?.metadata.name ?? volumeName));
   const recycledOf = (volumeId: string) => {
-    for (const entry of view.recycled.list())
-      if (entry.spec.volumeId === volumeId) trigger(keys.recycled(entry.metadata.name));
+    for (const entry of view.recycledOf(volumeId)) trigger(keys.recycled(entry.metadata.name));
   };
 
   on(view.volumes, ({ object, type }) => {

@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import { MultiIndex } from '../lib/multi-index.ts';
-import type { Attachment, Kind, Replica, Snapshot, Volume } from '../model/kinds.ts';
+import type { Attachment, Kind, RecycledVolume, Replica, Snapshot, Volume } from '../model/kinds.ts';
 import { Ledger, ledgerEntry } from '../placement/index.ts';
 import { createInformer, type Informer } from '../store/informer.ts';
 import type { Store } from '../store/store.ts';
@@ -21,6 +21,8 @@ export interface View {
   readonly snapshots: Informer<'Snapshot'>;
   readonly groups: Informer<'SnapshotGroup'>;
   readonly tasks: Informer<'Task'>;
+  /** The informer of a kind; undefined for kinds that are not watched. */
+  of<K extends Kind>(kind: K): Informer<K> | undefined;
   /** What is promised on each pool, the promises included that are not stored yet. */
   readonly ledger: Ledger;
   /** In the order of their ordinals. */
@@ -28,6 +30,8 @@ export interface View {
   replicasOn(poolName: string): readonly Replica[];
   attachmentsOf(volumeId: string): readonly Attachment[];
   snapshotsOf(volumeId: string): readonly Snapshot[];
+  /** Entries of the recycle bin with this volume id. */
+  recycledOf(volumeId: string): readonly RecycledVolume[];
   /** The living volume with this id; the one in the recycle bin is not it. */
   volumeOf(volumeId: string): Volume | undefined;
   /** How many volumes were made by the class. */
@@ -39,23 +43,34 @@ export interface View {
 /** Begins to list and watch every kind. */
 export function createView(deps: { readonly store: Store; readonly log: Logger; readonly clock: Clock }): View {
   const informer = <K extends Kind>(kind: K) => createInformer(deps.store, kind, { log: deps.log, clock: deps.clock });
-  const nodes = informer('Node');
-  const pools = informer('Pool');
-  const classes = informer('Class');
-  const volumes = informer('Volume');
-  const recycled = informer('RecycledVolume');
-  const replicas = informer('Replica');
-  const attachments = informer('Attachment');
-  const snapshots = informer('Snapshot');
-  const groups = informer('SnapshotGroup');
-  const tasks = informer('Task');
-  const all = [nodes, pools, classes, volumes, recycled, replicas, attachments, snapshots, groups, tasks];
+  const informers = {
+    Node: informer('Node'),
+    Pool: informer('Pool'),
+    Class: informer('Class'),
+    Volume: informer('Volume'),
+    RecycledVolume: informer('RecycledVolume'),
+    Replica: informer('Replica'),
+    Attachment: informer('Attachment'),
+    Snapshot: informer('Snapshot'),
+    SnapshotGroup: informer('SnapshotGroup'),
+    Task: informer('Task'),
+  } satisfies { [K in Kind]?: Informer<K> };
+  const byKind: { [K in Kind]?: Informer<K> } = informers;
+  const all = Object.values(informers);
+  const {
+    Volume: volumes,
+    RecycledVolume: recycled,
+    Replica: replicas,
+    Attachment: attachments,
+    Snapshot: snapshots,
+  } = informers;
 
   const ledger = new Ledger();
   const replicasByVolume = new MultiIndex();
   const replicasByPool = new MultiIndex();
   const attachmentsByVolume = new MultiIndex();
   const snapshotsByVolume = new MultiIndex();
+  const recycledByVolume = new MultiIndex();
   const volumesById = new MultiIndex();
   const volumesByClass = new MultiIndex();
   replicas.onChange(({ type, object }) => {
@@ -72,6 +87,9 @@ export function createView(deps: { readonly store: Store; readonly log: Logger; 
   snapshots.onChange(({ type, object }) =>
     snapshotsByVolume.set(object.metadata.name, type === 'deleted' ? undefined : object.spec.volumeId),
   );
+  recycled.onChange(({ type, object }) =>
+    recycledByVolume.set(object.metadata.name, type === 'deleted' ? undefined : object.spec.volumeId),
+  );
   volumes.onChange(({ type, object }) => {
     const gone = type === 'deleted';
     volumesById.set(object.metadata.name, gone ? undefined : object.status.volumeId);
@@ -81,21 +99,23 @@ export function createView(deps: { readonly store: Store; readonly log: Logger; 
   const pick = <K extends Kind>(from: Informer<K>, names: readonly string[]) =>
     names.flatMap((name) => from.get(name) ?? []).sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   return {
-    nodes,
-    pools,
-    classes,
+    nodes: informers.Node,
+    pools: informers.Pool,
+    classes: informers.Class,
     volumes,
     recycled,
     replicas,
     attachments,
     snapshots,
-    groups,
-    tasks,
+    groups: informers.SnapshotGroup,
+    tasks: informers.Task,
+    of: (kind) => byKind[kind],
     ledger,
     replicasOf: (volumeId) => pick(replicas, replicasByVolume.members(volumeId)),
     replicasOn: (poolName) => pick(replicas, replicasByPool.members(poolName)),
     attachmentsOf: (volumeId) => pick(attachments, attachmentsByVolume.members(volumeId)),
     snapshotsOf: (volumeId) => pick(snapshots, snapshotsByVolume.members(volumeId)),
+    recycledOf: (volumeId) => pick(recycled, recycledByVolume.members(volumeId)),
     volumeOf: (volumeId) => pick(volumes, volumesById.members(volumeId))[0],
     countOfClass: (className) => volumesByClass.count(className),
     synced: Promise.all(all.map((each) => each.synced)).then(() => {}),

@@ -20,7 +20,8 @@ export function poolFigures(
   const { capacityBytes, freeBytes } = seen;
   const observed = { ...pool, status: { ...pool.status, capacityBytes, freeBytes } };
   const room = roomOf(observed, sums);
-  const causes = [...seen.causes, ...(seen.present ? thresholds(observed, sums, room.short) : [])];
+  const draining = pool.spec.draining ? [makeCause('PoolDraining', { pool: pool.metadata.name })] : [];
+  const causes = [...seen.causes, ...(seen.present ? thresholds(observed, sums, room.short) : []), ...draining];
   const blocked = seen.causes.some((cause) => blocking(cause) && cause.code !== 'PoolFull');
   return {
     phase: !seen.present ? 'Missing' : blocked ? 'Failed' : pool.spec.draining ? 'Draining' : 'Ready',

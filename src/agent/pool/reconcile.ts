@@ -7,7 +7,7 @@ import { annotations, finalizers } from '../../model/names.ts';
 import type { PoolStatus } from '../../model/pool.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import { causeOfError, withSince } from '../causes.ts';
-import { type AgentContext, poolRef } from '../context.ts';
+import { type AgentContext, keys, poolRef } from '../context.ts';
 import { poolFigures, recycledBytesOf } from './figures.ts';
 
 /**
@@ -25,8 +25,17 @@ export async function reconcilePool(context: AgentContext, name: string): Promis
     const cause = causeOfError(error, { step: 'agent.pool' });
     await writePoolStatus(context, pool, { phase: phaseAfter(pool, cause), causes: [cause] });
     throw error;
+  } finally {
+    serve(context, name);
   }
   return undefined;
+}
+
+/** The pool has been looked at for the first time: now its volumes are, whatever was found. */
+function serve(context: AgentContext, name: string): void {
+  if (context.servedPools.has(name)) return;
+  context.servedPools.add(name);
+  for (const { spec } of context.state.replicasOn(name)) context.trigger(keys.volume(spec.volumeId));
 }
 
 /** What a failure means for the volumes of the pool: they wait only when it is the pool itself that does not serve. */
@@ -53,6 +62,7 @@ async function keep(context: AgentContext, pool: Pool): Promise<void> {
     current = await open(context, pool, known);
     seen = await pools.observe(poolRef(current));
   }
+  if (!context.servedPools.has(pool.metadata.name)) await sweep(context, current);
   await context.tasks.settle(pool.metadata.uid, 'Succeeded');
   await report(context, current, seen);
   if (!seen.present) {
@@ -61,7 +71,7 @@ async function keep(context: AgentContext, pool: Pool): Promise<void> {
   }
 }
 
-/** Makes the pool, or mounts it after a reboot, and clears away what interrupted operations have left. */
+/** Makes the pool, or mounts it after a reboot. */
 async function open(context: AgentContext, pool: Pool, known: boolean): Promise<Pool> {
   const { name, uid, generation } = pool.metadata;
   const request = {
@@ -72,18 +82,16 @@ async function open(context: AgentContext, pool: Pool, known: boolean): Promise<
   };
   const opened = await context.tasks.run(request, async ({ steps }) => {
     const { pools } = context.engine(pool.spec.engine, steps);
-    const result = await steps.run('agent.pool.open', () => pools.open(poolRef(pool)));
-    const swept = await steps.run('agent.pool.sweep', () => pools.sweep({ ...poolRef(pool), poolId: result.poolId }));
-    if (swept.length > 0)
-      context.deps.log.info({ pool: name, swept }, 'cleared away what interrupted operations had left');
-    return result;
+    return steps.run('agent.pool.open', () => pools.open(poolRef(pool)));
   });
   return (await writePoolStatus(context, pool, { poolId: opened.poolId, path: opened.path })) ?? pool;
 }
 
-/** Sweeps a pool that needs no opening: after a restart of the process alone. */
-export async function sweepPool(context: AgentContext, pool: Pool): Promise<void> {
-  const swept = await context.engine(pool.spec.engine).pools.sweep(poolRef(pool));
+/** Removes what interrupted operations have left, before new ones begin. */
+async function sweep(context: AgentContext, pool: Pool): Promise<void> {
+  const { quietSteps } = context.tasks;
+  const { pools } = context.engine(pool.spec.engine, quietSteps);
+  const swept = await quietSteps.run('agent.pool.sweep', () => pools.sweep(poolRef(pool)));
   if (swept.length > 0)
     context.deps.log.info({ pool: pool.metadata.name, swept }, 'cleared away what interrupted operations had left');
 }

@@ -1,7 +1,6 @@
 import type { Pool } from '../../model/kinds.ts';
 import { type AgentContext, keys } from '../context.ts';
 import { scheduleUsage } from '../volume/usage.ts';
-import { sweepPool } from './reconcile.ts';
 
 const glanceEveryMs = 30_000;
 /** The whole observation, which finds what a glance cannot, such as another pool in this one's place. */
@@ -21,7 +20,6 @@ export class PoolWatch {
   readonly #observedAtMs = new Map<string, number>();
   readonly #usageAtMs = new Map<string, number>();
   readonly #glancing = new Set<string>();
-  readonly #swept = new Set<string>();
   readonly #stops: (() => void)[] = [];
   #cancel: () => void = () => {};
   #stopped = false;
@@ -69,10 +67,6 @@ export class PoolWatch {
     if (this.#glancing.has(name) || poolId === undefined || pool.metadata.deletionTimestamp) return;
     this.#glancing.add(name);
     try {
-      if (!this.#swept.has(name) && (phase === 'Ready' || phase === 'Draining')) {
-        this.#swept.add(name);
-        await sweepPool(this.#context, pool);
-      }
       const now = this.#context.deps.clock.nowMs();
       const due =
         now - (this.#observedAtMs.get(name) ?? 0) >= observeEveryMs || phase === 'Missing' || phase === 'Failed';

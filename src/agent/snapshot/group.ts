@@ -47,7 +47,7 @@ function membersOf(context: AgentContext, group: SnapshotGroup): readonly CutMem
     const volumeId = snapshot?.spec.volumeId;
     if (!snapshot?.spec.snapshotId || !volumeId || snapshot.metadata.deletionTimestamp) return undefined;
     const replica = readyReplica(context, volumeId);
-    if (!replica) return undefined;
+    if (!replica || !context.isServed(volumeId)) return undefined;
     members.push({ snapshot, replica });
   }
   return members;

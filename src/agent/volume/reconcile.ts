@@ -16,6 +16,8 @@ import { scheduleUsage } from './usage.ts';
  * @throws AzekuraError the first failure, so that the queue comes back
  */
 export async function reconcileVolume(context: AgentContext, volumeId: string): Promise<RunResult> {
+  // The pool's first look triggers it again.
+  if (!context.isServed(volumeId)) return undefined;
   return context.volumeLocks.run(volumeId, async () => {
     const failures: unknown[] = [];
     const attempt = async (work: () => Promise<void>) => {

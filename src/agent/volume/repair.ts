@@ -79,9 +79,18 @@ async function repairXfs(context: AgentContext, replica: Replica, device: string
   return 'errors were found and corrected';
 }
 
+const replayPoint = (context: AgentContext, volumeId: string) => `${context.runDir}/repair-${volumeId}`;
+
+/** Takes away the mount of a replay that was interrupted; does nothing when there is none. */
+export async function unmountReplay(context: AgentContext, volumeId: string): Promise<void> {
+  const kernel = context.volumeKernel(volumeId);
+  await kernel.unmount(replayPoint(context, volumeId));
+  await kernel.removeMountPoint(replayPoint(context, volumeId));
+}
+
 async function replay(context: AgentContext, volumeId: string, device: string): Promise<void> {
   const kernel = context.volumeKernel(volumeId);
-  const target = `${context.runDir}/repair-${volumeId}`;
+  const target = replayPoint(context, volumeId);
   await kernel.makeMountPoint(target, 'directory');
   try {
     await kernel.mount({ source: device, target, filesystem: 'xfs', options: ['nouuid'] });

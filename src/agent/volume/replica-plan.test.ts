@@ -6,6 +6,12 @@ import { holdsAttachment, planReplica } from './replica-plan.ts';
 
 const time = '2026-01-01T00:00:00.000Z';
 const absent: VolumeObservation = { present: false, recycled: false, sizeBytes: 0, snapshotIds: [], causes: [] };
+const leftover: VolumeObservation = {
+  ...absent,
+  present: true,
+  sizeBytes: 4096,
+  attached: { device: '/dev/loop1', readOnly: false, layers: [], causes: [] },
+};
 const present: VolumeObservation = { ...absent, present: true, sizeBytes: 4096 };
 const resting: VolumeObservation = { ...absent, recycled: true, sizeBytes: 4096 };
 const detached = { attached: false, identityRight: true };
@@ -82,6 +88,15 @@ describe('planReplica', () => {
       { ...detached, attached: true },
       'none',
     ],
+    [
+      'detaches what an interrupted repair has left attached',
+      replica({ repair: { requestId: 'r' } }, had),
+      leftover,
+      detached,
+      'detach',
+    ],
+    ['leaves alone what an attachment wants', replica({}, had), leftover, { ...detached, attached: true }, 'none'],
+    ['detaches before it deletes', replica({}, had, time), leftover, detached, 'detach'],
     ['deletes, whatever is there', replica({}, had, time), present, detached, 'delete'],
     ['deletes what is not there', replica({ recycled }, had, time), absent, detached, 'delete'],
   ] as const)('%s', (_, one, seen, around, action) => {

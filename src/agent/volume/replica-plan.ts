@@ -6,6 +6,8 @@ export type ReplicaAction =
   | 'none'
   /** Its data should be there and is not: nothing is made in its place. */
   | 'missing'
+  /** Its device was left behind by an operation that was interrupted: nobody wants it attached. */
+  | 'detach'
   | 'create'
   | 'recycle'
   | 'unrecycle'
@@ -17,7 +19,7 @@ export type ReplicaAction =
 
 /** What else is known of the volume on this node. */
 export interface ReplicaSurroundings {
-  /** Somebody wants or has the volume attached. */
+  /** There is an Attachment: somebody wants the volume attached, or has it so. */
   readonly attached: boolean;
   /** Whether the identity on the disk says what it should. */
   readonly identityRight: boolean;
@@ -35,6 +37,7 @@ export function planReplica(
   around: ReplicaSurroundings,
 ): ReplicaAction {
   const { spec, status } = replica;
+  if (seen.attached && !around.attached) return 'detach';
   if (replica.metadata.deletionTimestamp) return 'delete';
   if (spec.recycled) {
     if (seen.recycled) return 'none';

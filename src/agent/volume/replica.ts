@@ -10,7 +10,7 @@ import { type AgentContext, poolRef } from '../context.ts';
 import { refreshPool } from '../pool/reconcile.ts';
 import type { Operation } from '../tasks.ts';
 import { identityOf, sameIdentity } from './identity.ts';
-import { repairFilesystem } from './repair.ts';
+import { repairFilesystem, unmountReplay } from './repair.ts';
 import { holdsAttachment, planReplica, type ReplicaAction } from './replica-plan.ts';
 
 const verbs: Readonly<Record<Exclude<ReplicaAction, 'none' | 'missing'>, string>> = {
@@ -22,6 +22,7 @@ const verbs: Readonly<Record<Exclude<ReplicaAction, 'none' | 'missing'>, string>
   repair: 'RepairVolume',
   identity: 'WriteIdentity',
   delete: 'DeleteVolume',
+  detach: 'DetachVolume',
 };
 
 /** No operation of a replica takes more rounds than it has kinds of action. */
@@ -38,7 +39,7 @@ export async function reconcileReplica(context: AgentContext, replica: Replica):
     for (let round = 0; round < mostRounds; round++) {
       const seen = await context.engine(current.spec.policy.engine).volumes.observe(context.volumeRef(current));
       const around = {
-        attached: context.state.attachmentOf(current.spec.volumeId) !== undefined || seen.attached !== undefined,
+        attached: context.state.attachmentOf(current.spec.volumeId) !== undefined,
         identityRight: sameIdentity(seen.identity, identityOf(current)),
       };
       const action = planReplica(current, seen, around);
@@ -122,6 +123,10 @@ async function carryOut(
           outcome: await repairFilesystem(context, steps, engine, replica, volume),
         },
       };
+    case 'detach':
+      await steps.run('agent.repair.unmount', () => unmountReplay(context, spec.volumeId));
+      await steps.run('agent.detach.leftover', () => engine.volumes.detach(volume));
+      return {};
     case 'delete':
       await engine.volumes.delete(volume);
       return {};

@@ -18,6 +18,7 @@ export function scheduleUsage(context: AgentContext, volumeId: string, afterMs =
  * extent map costs time in proportion to the number of extents, so this happens after changes and now and then only.
  */
 export async function refreshUsage(context: AgentContext, volumeId: string): Promise<undefined> {
+  if (!context.isServed(volumeId)) return undefined;
   await context.volumeLocks.run(volumeId, async () => {
     for (const replica of context.state.replicasOf(volumeId)) {
       if (replica.metadata.deletionTimestamp) continue;

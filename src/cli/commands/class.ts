@@ -7,9 +7,10 @@ import { describe } from '../describe.ts';
 import { examples } from '../help.ts';
 import { printList, printResult } from '../output.ts';
 
-interface CreateOptions {
+interface PolicyOptions {
   readonly engine?: string;
   readonly thick?: boolean;
+  readonly thin?: boolean;
   readonly filesystem?: string;
   readonly replicas?: string;
   readonly mountOption?: string[];
@@ -37,24 +38,11 @@ export function register(group: Command, context: Context): void {
     );
   examples(show, ['class show local-xfs']);
 
-  const create = group
-    .command('create <name>')
+  const create = policyOptions(group.command('create <name>'))
     .summary('make a class')
-    .description(
-      'Makes a class: a named policy that volumes are made by. A later change of it leaves them as they are.',
-    )
-    .option('--engine <kind>', 'engine (file)')
-    .option('--thick', 'allocate everything at once')
-    .option('--filesystem <type>', 'xfs or ext4 (xfs)')
-    .option('--replicas <count>', 'copies on different nodes (1)')
-    .option('--mount-option <option>', 'mount option; may be given several times', collect)
-    .option('--pool <name>', 'only this pool; may be given several times', collect)
-    .option('--pool-label <key=value>', 'only pools with this label; may be given several times', collect)
-    .option('--parameter <key=value>', "the engine's own parameter; may be given several times", collect)
-    .option('--recycle <duration>', 'time in the recycle bin, 0 for none (24h)')
+    .description('Makes a class: a named policy that volumes are made by.')
     .option('--default', 'for volumes that name no class')
-    .option('--description <text>', 'one line')
-    .action(async (name: string, options: CreateOptions) => {
+    .action(async (name: string, options: PolicyOptions) => {
       const body = { kind: 'Class', metadata: { name: parseName(name, 'class') }, spec: specOf(options) };
       const query = context.globals().dryRun ? { dryRun: true } : {};
       const made = (await (await context.client()).call('POST', objectPath('Class'), { body, query })) as Class;
@@ -64,6 +52,20 @@ export function register(group: Command, context: Context): void {
     'class create gold --thick --filesystem ext4 --recycle 7d',
     'class create ssd --pool-label tier=ssd --default',
   ]);
+
+  const update = policyOptions(group.command('update <name>'))
+    .summary('change a class; its volumes stay as they are')
+    .description('Changes what is named of a class. Volumes that exist keep what they were made with.')
+    .option('--thin', 'allocate as it is written')
+    .action(async (name: string, options: PolicyOptions) => {
+      const query = context.globals().dryRun ? { dryRun: true } : {};
+      const body = { spec: specOf(options) };
+      const changed = (await (
+        await context.client()
+      ).call('PATCH', objectPath('Class', parseName(name, 'class')), { body, query })) as Class;
+      await printResult(context, `class/${name} is changed`, changed);
+    });
+  examples(update, ['class update gold --recycle 14d', 'class update gold --thin']);
 
   const setDefault = group
     .command('set-default <name>')
@@ -88,12 +90,27 @@ export function register(group: Command, context: Context): void {
   examples(remove, ['class delete gold']);
 }
 
-function specOf(options: CreateOptions) {
+/** What `class create` and `class update` have in common. */
+function policyOptions(command: Command): Command {
+  return command
+    .option('--engine <kind>', 'engine (file)')
+    .option('--thick', 'allocate everything at once')
+    .option('--filesystem <type>', 'xfs or ext4 (xfs)')
+    .option('--replicas <count>', 'copies on different nodes (1)')
+    .option('--mount-option <option>', 'mount option; may be given several times', collect)
+    .option('--pool <name>', 'only this pool; may be given several times', collect)
+    .option('--pool-label <key=value>', 'only pools with this label; may be given several times', collect)
+    .option('--parameter <key=value>', "the engine's own parameter; may be given several times", collect)
+    .option('--recycle <duration>', 'time in the recycle bin, 0 for none (24h)')
+    .option('--description <text>', 'one line');
+}
+
+function specOf(options: PolicyOptions) {
   const names = options.pool?.map((name) => parseName(name, 'pool'));
   const labels = options.poolLabel ? parsePairs(options.poolLabel, '--pool-label') : undefined;
   return {
     ...(options.engine === undefined ? {} : { engine: options.engine }),
-    ...(options.thick ? { provisioning: 'thick' } : {}),
+    ...(options.thick ? { provisioning: 'thick' } : options.thin ? { provisioning: 'thin' } : {}),
     ...(options.filesystem === undefined ? {} : { filesystem: options.filesystem }),
     ...(options.replicas === undefined ? {} : { replicas: parseNumber(options.replicas, '--replicas', 1, 3) }),
     ...(options.mountOption ? { mountOptions: options.mountOption } : {}),

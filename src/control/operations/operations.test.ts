@@ -46,13 +46,43 @@ describe('createVolume refuses', () => {
     ['a pool that does not exist', { poolName: 'nonesuch' }, 'NotFound', /no pool "nonesuch"/],
     ['a file system on a raw block volume', { mode: 'block', filesystem: 'xfs' }, 'InvalidArgument', /no file system/],
     ['an unknown parameter', { parameters: { color: 'red' } }, 'InvalidArgument', /color/],
-    ['a snapshot that does not exist', { source: { kind: 'snapshot', name: 'nonesuch' } }, 'NotFound', /snapshot nonesuch does not exist/],
-    ['a source that does not exist', { source: { kind: 'volume', name: 'nonesuch' } }, 'NotFound', /volume nonesuch does not exist/],
-    ['less than the source has', { sizeBytes: gibibyte / 2, source: { kind: 'snapshot', name: 'snap' } }, 'OutOfRange', /below that of the source/],
-    ['another mode than the source has', { mode: 'block', source: { kind: 'volume', name: 'db' } }, 'InvalidArgument', /mode filesystem, not block/],
-    ['another file system than the source has', { filesystem: 'ext4', source: { kind: 'volume', name: 'db' } }, 'InvalidArgument', /holds xfs/],
+    [
+      'a snapshot that does not exist',
+      { source: { kind: 'snapshot', name: 'nonesuch' } },
+      'NotFound',
+      /snapshot nonesuch does not exist/,
+    ],
+    [
+      'a source that does not exist',
+      { source: { kind: 'volume', name: 'nonesuch' } },
+      'NotFound',
+      /volume nonesuch does not exist/,
+    ],
+    [
+      'less than the source has',
+      { sizeBytes: gibibyte / 2, source: { kind: 'snapshot', name: 'snap' } },
+      'OutOfRange',
+      /below that of the source/,
+    ],
+    [
+      'another mode than the source has',
+      { mode: 'block', source: { kind: 'volume', name: 'db' } },
+      'InvalidArgument',
+      /mode filesystem, not block/,
+    ],
+    [
+      'another file system than the source has',
+      { filesystem: 'ext4', source: { kind: 'volume', name: 'db' } },
+      'InvalidArgument',
+      /holds xfs/,
+    ],
     ['more than any pool can promise', { sizeBytes: 100 * gibibyte }, 'ResourceExhausted', /pool main has no room/],
-    ['a thick volume beyond the free space', { sizeBytes: 10 * gibibyte, provisioning: 'thick' }, 'ResourceExhausted', /pool main has no room/],
+    [
+      'a thick volume beyond the free space',
+      { sizeBytes: 10 * gibibyte, provisioning: 'thick' },
+      'ResourceExhausted',
+      /pool main has no room/,
+    ],
     ['a label that is none', { labels: { 'a b': 'c' } }, 'InvalidArgument', /is not a label/],
   ])('%s, with one clear sentence and a next step', async (_, part, code, message) => {
     const error = await refusal(operations.createVolume({ ...good, ...part }));
@@ -66,7 +96,11 @@ describe('createVolume refuses', () => {
 describe('createVolume', () => {
   it('rounds the size up to whole sectors, and keeps the policy of the class', async () => {
     const { volume } = await operations.createVolume({ name: 'odd', sizeBytes: gibibyte + 1, className: 'local-ext4' });
-    expect(volume.spec).toMatchObject({ sizeBytes: gibibyte + 4096, className: 'local-ext4', policy: { filesystem: 'ext4' } });
+    expect(volume.spec).toMatchObject({
+      sizeBytes: gibibyte + 4096,
+      className: 'local-ext4',
+      policy: { filesystem: 'ext4' },
+    });
   });
 
   it('takes a name of 63 characters', async () => {
@@ -84,11 +118,15 @@ describe('createVolume', () => {
     const first = await operations.createVolume({ name: 'twice', sizeBytes: gibibyte });
     const second = await operations.createVolume({ name: 'twice', sizeBytes: gibibyte });
     expect(second.volume.metadata.uid).toBe(first.volume.metadata.uid);
-    expect(await refusal(operations.createVolume({ name: 'twice', sizeBytes: 2 * gibibyte }))).toMatchObject({ code: 'AlreadyExists' });
+    expect(await refusal(operations.createVolume({ name: 'twice', sizeBytes: 2 * gibibyte }))).toMatchObject({
+      code: 'AlreadyExists',
+    });
   });
 
   it('makes one volume of two requests at the same time', async () => {
-    const made = await Promise.all(['x', 'x', 'x'].map((name) => operations.createVolume({ name, sizeBytes: gibibyte })));
+    const made = await Promise.all(
+      ['x', 'x', 'x'].map((name) => operations.createVolume({ name, sizeBytes: gibibyte })),
+    );
     expect(new Set(made.map(({ volume }) => volume.metadata.uid)).size).toBe(1);
   });
 
@@ -96,7 +134,9 @@ describe('createVolume', () => {
     const before = fixture.controllers.view.ledger.sums('main').promisedBytes;
     const room = Math.floor((20 * gibibyte - 0.5 * gibibyte - before) / gibibyte);
     const outcomes = await Promise.allSettled(
-      Array.from({ length: room + 10 }, (_, index) => operations.createVolume({ name: `burst-${index}`, sizeBytes: gibibyte })),
+      Array.from({ length: room + 10 }, (_, index) =>
+        operations.createVolume({ name: `burst-${index}`, sizeBytes: gibibyte }),
+      ),
     );
     const made = outcomes.filter((one) => one.status === 'fulfilled').length;
     expect(made).toBe(room);
@@ -104,7 +144,8 @@ describe('createVolume', () => {
       if (await fixture.store.find('Volume', `burst-${index}`)) await fixture.ready(`burst-${index}`);
     expect(fixture.controllers.view.ledger.sums('main').promisedBytes).toBeLessThanOrEqual(19.5 * gibibyte);
     for (let index = 0; index < room + 10; index++) {
-      if (await fixture.store.find('Volume', `burst-${index}`)) await operations.deleteVolume(`burst-${index}`, { skipRecycleBin: true });
+      if (await fixture.store.find('Volume', `burst-${index}`))
+        await operations.deleteVolume(`burst-${index}`, { skipRecycleBin: true });
       await fixture.until('Volume', `burst-${index}`, (one) => one === undefined);
     }
   });
@@ -122,7 +163,9 @@ describe('a volume that is mounted', () => {
     ])
       expect(await refusal(attempt())).toMatchObject({ code: 'FailedPrecondition', blame: { code: 'InUse' } });
     await fixture.until('Volume', 'used', (one) => one?.status.attachedTo.length === 1);
-    expect(await refusal(operations.mountVolume('other', { path: '/mnt/used' }))).toMatchObject({ blame: { code: 'MountPointBusy' } });
+    expect(await refusal(operations.mountVolume('other', { path: '/mnt/used' }))).toMatchObject({
+      blame: { code: 'MountPointBusy' },
+    });
     await operations.unmountVolume('used');
     await fixture.until('Volume', 'used', (one) => one?.status.attachedTo.length === 0);
     await operations.unmountVolume('used');
@@ -130,7 +173,9 @@ describe('a volume that is mounted', () => {
 
   it('is mounted with options from a list only', async () => {
     for (const option of ['nobarrier', 'norecovery', 'logdev=/dev/sda', 'noatime,nobarrier', '-o bind'])
-      expect(await refusal(operations.mountVolume('other', { path: '/mnt/o', mountOptions: [option] }))).toMatchObject({ code: 'InvalidArgument' });
+      expect(await refusal(operations.mountVolume('other', { path: '/mnt/o', mountOptions: [option] }))).toMatchObject({
+        code: 'InvalidArgument',
+      });
     await operations.mountVolume('other', { path: '/mnt/o', mountOptions: ['noatime'] });
     await operations.unmountVolume('other');
   });
@@ -140,18 +185,28 @@ describe('expandVolume', () => {
   it('does not shrink, and does not promise what is not there', async () => {
     await fixture.volume('grows');
     expect(await refusal(operations.expandVolume('grows', gibibyte / 2))).toMatchObject({ code: 'OutOfRange' });
-    expect(await refusal(operations.expandVolume('grows', 200 * gibibyte))).toMatchObject({ code: 'ResourceExhausted' });
+    expect(await refusal(operations.expandVolume('grows', 200 * gibibyte))).toMatchObject({
+      code: 'ResourceExhausted',
+    });
     expect(await refusal(operations.expandVolume('nonesuch', gibibyte))).toMatchObject({ code: 'NotFound' });
     await operations.expandVolume('grows', 2 * gibibyte);
-    await fixture.until('Volume', 'grows', (one) => one?.status.sizeBytes === 2 * gibibyte && one.status.phase === 'Ready');
+    await fixture.until(
+      'Volume',
+      'grows',
+      (one) => one?.status.sizeBytes === 2 * gibibyte && one.status.phase === 'Ready',
+    );
     await operations.expandVolume('grows', 2 * gibibyte);
   });
 });
 
 describe('snapshots', () => {
   it('are refused of a volume that has vanished, and under a name that is taken', async () => {
-    expect(await refusal(operations.createSnapshot({ name: 's', volumeName: 'nonesuch' }))).toMatchObject({ blame: { code: 'SourceNotFound' } });
-    expect(await refusal(operations.createSnapshot({ name: 'snap', volumeName: 'other' }))).toMatchObject({ code: 'AlreadyExists' });
+    expect(await refusal(operations.createSnapshot({ name: 's', volumeName: 'nonesuch' }))).toMatchObject({
+      blame: { code: 'SourceNotFound' },
+    });
+    expect(await refusal(operations.createSnapshot({ name: 'snap', volumeName: 'other' }))).toMatchObject({
+      code: 'AlreadyExists',
+    });
     expect((await operations.createSnapshot({ name: 'snap', volumeName: 'db' })).metadata.name).toBe('snap');
   });
 
@@ -166,7 +221,9 @@ describe('snapshots', () => {
     await operations.createSnapshotGroup({ name: 'g', volumeNames: ['db', 'wal'] });
     await fixture.until('Snapshot', 'g-wal', (one) => one?.status.readyToUse === true);
     expect(await refusal(operations.deleteSnapshot('g-wal'))).toMatchObject({ code: 'FailedPrecondition' });
-    expect(await refusal(operations.createSnapshotGroup({ name: 'g', volumeNames: ['db'] }))).toMatchObject({ code: 'AlreadyExists' });
+    expect(await refusal(operations.createSnapshotGroup({ name: 'g', volumeNames: ['db'] }))).toMatchObject({
+      code: 'AlreadyExists',
+    });
     await operations.deleteSnapshotGroup('g');
     await fixture.until('SnapshotGroup', 'g', (one) => one === undefined);
     expect(await fixture.store.find('Snapshot', 'g-db')).toBeUndefined();
@@ -182,11 +239,23 @@ describe('snapshots', () => {
 describe('pools and classes', () => {
   it('are checked before anything is written', async () => {
     const source = { kind: 'directory' as const, path: '/pools/new' };
-    expect(await refusal(operations.createPool({ name: '../x', spec: { source } }))).toMatchObject({ code: 'InvalidArgument' });
-    expect(await refusal(operations.createPool({ name: 'x', spec: { source: { kind: 'directory', path: '/pools/main/inside' } } }))).toMatchObject({ code: 'FailedPrecondition' });
-    expect(await refusal(operations.createPool({ name: 'x', spec: { source: { kind: 'directory', path: '/a/../b' } } }))).toMatchObject({ code: 'InvalidArgument' });
-    expect(await refusal(operations.createPool({ name: 'x', spec: { source, engine: 'nonesuch' } }))).toMatchObject({ code: 'InvalidArgument' });
-    expect(await refusal(operations.createPool({ name: 'x', spec: { source, reservePercent: 90 } }))).toMatchObject({ code: 'InvalidArgument' });
+    expect(await refusal(operations.createPool({ name: '../x', spec: { source } }))).toMatchObject({
+      code: 'InvalidArgument',
+    });
+    expect(
+      await refusal(
+        operations.createPool({ name: 'x', spec: { source: { kind: 'directory', path: '/pools/main/inside' } } }),
+      ),
+    ).toMatchObject({ code: 'FailedPrecondition' });
+    expect(
+      await refusal(operations.createPool({ name: 'x', spec: { source: { kind: 'directory', path: '/a/../b' } } })),
+    ).toMatchObject({ code: 'InvalidArgument' });
+    expect(await refusal(operations.createPool({ name: 'x', spec: { source, engine: 'nonesuch' } }))).toMatchObject({
+      code: 'InvalidArgument',
+    });
+    expect(await refusal(operations.createPool({ name: 'x', spec: { source, reservePercent: 90 } }))).toMatchObject({
+      code: 'InvalidArgument',
+    });
     expect((await operations.createPool({ name: 'x', spec: { source }, dryRun: true })).plan).toEqual(['make it']);
     expect(await fixture.store.find('Pool', 'x')).toBeUndefined();
   });
@@ -202,7 +271,9 @@ describe('pools and classes', () => {
     await fixture.until('Class', 'local-xfs', (one) => one?.spec.isDefault === false);
     expect(await refusal(operations.createClass('shared', { shared: true }))).toMatchObject({ code: 'Unimplemented' });
     expect(await refusal(operations.createClass('mirrored', { replicas: 2 }))).toMatchObject({ code: 'Unimplemented' });
-    expect(await refusal(operations.createClass('weak', { mountOptions: ['nobarrier'] }))).toMatchObject({ code: 'InvalidArgument' });
+    expect(await refusal(operations.createClass('weak', { mountOptions: ['nobarrier'] }))).toMatchObject({
+      code: 'InvalidArgument',
+    });
     expect(await refusal(operations.updateClass('nonesuch', {}))).toMatchObject({ code: 'NotFound' });
     await operations.updateClass('local-xfs', { isDefault: true });
     await operations.deleteClass('fast');

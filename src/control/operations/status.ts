@@ -1,7 +1,6 @@
 import { causeCatalogue } from '../../model/causes.ts';
 import { AzekuraError } from '../../model/errors.ts';
-import { type Kind, kindFromWord, type Resource } from '../../model/kinds.ts';
-import type { Informer } from '../../store/informer.ts';
+import { kindFromWord } from '../../model/kinds.ts';
 import { findRoot, problems, type Relations } from '../../why/index.ts';
 import type { InstanceStatus, WhyAnswer } from '../operations.ts';
 import type { View } from '../view.ts';
@@ -65,22 +64,9 @@ export async function status(context: OperationsContext): Promise<InstanceStatus
 
 /** The view as why/ wants it. */
 export function relationsOf(view: View): Relations {
-  const informers: Partial<Record<Kind, Informer<Kind>>> = {
-    Node: view.nodes as unknown as Informer<Kind>,
-    Pool: view.pools as unknown as Informer<Kind>,
-    Class: view.classes as unknown as Informer<Kind>,
-    Volume: view.volumes as unknown as Informer<Kind>,
-    RecycledVolume: view.recycled as unknown as Informer<Kind>,
-    Replica: view.replicas as unknown as Informer<Kind>,
-    Attachment: view.attachments as unknown as Informer<Kind>,
-    Snapshot: view.snapshots as unknown as Informer<Kind>,
-    SnapshotGroup: view.groups as unknown as Informer<Kind>,
-    Task: view.tasks as unknown as Informer<Kind>,
-  };
-  const of = <K extends Kind>(kind: K) => informers[kind] as unknown as Informer<K> | undefined;
   return {
-    get: <K extends Kind>(kind: K, name: string): Resource<K> | undefined => of(kind)?.get(name),
-    list: <K extends Kind>(kind: K): readonly Resource<K>[] => of(kind)?.list() ?? [],
+    get: (kind, name) => view.of(kind)?.get(name),
+    list: (kind) => view.of(kind)?.list() ?? [],
     replicasOf: (volumeId) => view.replicasOf(volumeId),
     attachmentsOf: (volumeId) => view.attachmentsOf(volumeId),
   };

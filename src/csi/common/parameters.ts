@@ -34,7 +34,7 @@ export function parseParameters(
   parameters: Readonly<Record<string, string>>,
   mutable: Readonly<Record<string, string>>,
 ): ClassParameters {
-  const engine: Record<string, string> = {};
+  const engine: [string, string][] = [];
   const known: { -readonly [K in keyof ClassParameters]?: ClassParameters[K] } = {};
   const inline: Record<string, string> = {};
   for (const [key, value] of Object.entries(parameters)) {
@@ -56,12 +56,17 @@ export function parseParameters(
         inline.recycle = value;
         break;
       default:
-        engine[key] = value;
+        engine.push([key, value]);
     }
   }
   const claim = claimOf(parameters);
   // Mutable parameters override those of the class (CSI 1.13, CreateVolumeRequest.mutable_parameters).
-  return { ...known, ...(claim ? { claim } : {}), engine, mutable: parseMutable({ ...inline, ...mutable }) };
+  return {
+    ...known,
+    ...(claim ? { claim } : {}),
+    engine: Object.fromEntries(engine),
+    mutable: parseMutable({ ...inline, ...mutable }),
+  };
 }
 
 /** @throws AzekuraError InvalidArgument for any key or value that is not possible; then nothing is to be changed */

@@ -4,13 +4,14 @@ import type { Clock } from '../../lib/clock.ts';
 import { AzekuraError } from '../../model/errors.ts';
 
 const deadlineMs = 5_000;
-/** Calls that may hang at the same time: each takes one of the process' few threads for file-system calls. */
-const mostHung = 2;
+/** Of the process' few threads for file-system calls, so many at most may hang here. */
+const mostThreads = 2;
 
 /** Checks the paths that an orchestrator hands over. */
 export class TargetPaths {
   readonly #clock: Clock;
-  #pending = 0;
+  #free = mostThreads;
+  readonly #waiting: (() => void)[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -41,43 +42,51 @@ export class TargetPaths {
 
   /** Undefined when it does not exist. */
   async #realPath(target: string): Promise<string | undefined> {
-    if (this.#pending >= mostHung) throw unanswered(target);
-    this.#pending += 1;
-    const found = realpath(target).then(
-      (real) => ({ real }),
-      (error: NodeJS.ErrnoException) => ({ error }),
-    );
-    let late = false;
-    void found.then(() => {
-      if (late) this.#pending -= 1;
+    const outcome = await this.#inTime(async () => {
+      await this.#take();
+      try {
+        return { real: await realpath(target) };
+      } catch (error) {
+        return { error: error as NodeJS.ErrnoException };
+      } finally {
+        this.#give();
+      }
     });
-    let cancel: () => void = () => {};
-    const outcome = await Promise.race([
-      found,
-      new Promise<undefined>((resolve) => {
-        cancel = this.#clock.after(deadlineMs, () => resolve(undefined));
-      }),
-    ]);
-    cancel();
-    if (!outcome) {
-      late = true;
-      throw unanswered(target);
-    }
-    this.#pending -= 1;
+    if (!outcome)
+      throw new AzekuraError('Unavailable', `the file system that holds ${target} does not answer`, {
+        next: 'call again',
+      });
     if ('real' in outcome) return outcome.real;
-    if (outcome.error.code === 'ENOENT') return undefined;
-    if (outcome.error.code === 'ENOTDIR' || outcome.error.code === 'ELOOP' || outcome.error.code === 'ENAMETOOLONG')
-      throw new AzekuraError('InvalidArgument', `${target} is no possible path: ${outcome.error.code}`);
-    throw new AzekuraError('HostFailure', `cannot look at ${target}: ${outcome.error.message}`, {
-      cause: outcome.error,
-    });
+    const { code, message } = outcome.error;
+    if (code === 'ENOENT') return undefined;
+    if (code === 'ENOTDIR' || code === 'ELOOP' || code === 'ENAMETOOLONG')
+      throw new AzekuraError('InvalidArgument', `${target} is no possible path: ${code}`);
+    throw new AzekuraError('HostFailure', `cannot look at ${target}: ${message}`, { cause: outcome.error });
   }
-}
 
-function unanswered(target: string): AzekuraError {
-  return new AzekuraError('Unavailable', `the file system that holds ${target} does not answer`, {
-    next: 'call again',
-  });
+  /** Undefined when it takes too long. A call that hangs keeps its thread until it comes back. */
+  async #inTime<T>(work: () => Promise<T>): Promise<T | undefined> {
+    let cancel: () => void = () => {};
+    const late = new Promise<undefined>((resolve) => {
+      cancel = this.#clock.after(deadlineMs, () => resolve(undefined));
+    });
+    try {
+      return await Promise.race([work(), late]);
+    } finally {
+      cancel();
+    }
+  }
+
+  async #take(): Promise<void> {
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  #give(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#free += 1;
+  }
 }
 
 function checkForm(target: string, field: string): void {

@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { AzekuraError } from '../../model/errors.ts';
+import { attachmentName } from '../../model/names.ts';
+import { ControlFixture } from '../fixture.ts';
+import type { AttachRequest, Operations } from '../operations.ts';
+
+let fixture: ControlFixture;
+let operations: Operations;
+beforeAll(async () => {
+  fixture = await ControlFixture.open();
+  await fixture.addNode('there');
+  operations = fixture.operations;
+});
+afterAll(() => fixture.close());
+
+async function refusal(promise: Promise<unknown>): Promise<AzekuraError> {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof AzekuraError) return error;
+    throw error;
+  }
+  throw new Error('it was not refused');
+}
+
+let requests = 0;
+const request = (part: Partial<AttachRequest> = {}): AttachRequest => ({
+  nodeName: 'here',
+  access: 'filesystem',
+  readOnly: false,
+  mountOptions: [],
+  observeRequestId: `r${++requests}`,
+  ...part,
+});
+const stored = async (name: string) => {
+  const { volumeId } = (await fixture.store.get('Volume', name)).status;
+  return fixture.store.find('Attachment', attachmentName(volumeId ?? '', 'here'));
+};
+const publication = (path: string, part: { readOnly?: boolean; exclusive?: boolean } = {}) => ({
+  nodeName: 'here',
+  path,
+  readOnly: false,
+  exclusive: false,
+  observeRequestId: `r${++requests}`,
+  ...part,
+});
+
+describe('a volume used step by step', () => {
+  it('is attached, staged, published and all of it taken back; every step may be repeated', async () => {
+    await fixture.volume('v');
+    for (let time = 0; time < 2; time++) await operations.attachVolume('v', request());
+    expect((await stored('v'))?.spec).toMatchObject({ origin: 'publish', staged: false });
+    for (let time = 0; time < 2; time++) await operations.stageVolume('v', { ...request(), stagingPath: '/k/stage' });
+    expect((await stored('v'))?.spec).toMatchObject({ origin: 'publish', staged: true, stagingPath: '/k/stage' });
+    for (let time = 0; time < 2; time++) await operations.publishPath('v', publication('/k/pod'));
+    expect((await stored('v'))?.spec.published).toEqual([{ path: '/k/pod', readOnly: false }]);
+    expect(await refusal(operations.unstageVolume('v', { nodeName: 'here' }))).toMatchObject({
+      code: 'FailedPrecondition',
+    });
+    expect(await refusal(operations.detachVolume('v', {}))).toMatchObject({ code: 'FailedPrecondition' });
+    for (let time = 0; time < 2; time++) await operations.unpublishPath('v', { nodeName: 'here', path: '/k/pod' });
+    expect(await refusal(operations.detachVolume('v', {}))).toMatchObject({ code: 'FailedPrecondition' });
+    for (let time = 0; time < 2; time++) await operations.unstageVolume('v', { nodeName: 'here' });
+    expect((await stored('v'))?.spec).toMatchObject({ staged: false });
+    expect((await stored('v'))?.spec.stagingPath).toBeUndefined();
+    for (let time = 0; time < 2; time++) await operations.detachVolume('v', { nodeName: 'here' });
+    await expect.poll(() => stored('v')).toBeUndefined();
+    await operations.detachVolume('v', {});
+    expect(await operations.unstageVolume('v', { nodeName: 'here' })).toBeUndefined();
+    expect(await operations.unpublishPath('v', { nodeName: 'here', path: '/k/pod' })).toBeUndefined();
+  });
+
+  it('that was staged without being attached goes with its staging', async () => {
+    await fixture.volume('s');
+    await operations.stageVolume('s', { ...request(), stagingPath: '/k/s' });
+    expect((await stored('s'))?.spec.origin).toBe('stage');
+    await operations.unstageVolume('s', { nodeName: 'here' });
+    await expect.poll(() => stored('s')).toBeUndefined();
+  });
+
+  it('makes the agent look again with every request', async () => {
+    await fixture.volume('o');
+    const first = await operations.attachVolume('o', request());
+    const second = await operations.attachVolume('o', request());
+    expect(second.metadata.generation).toBe(first.metadata.generation + 1);
+    await operations.detachVolume('o', {});
+  });
+});
+
+describe('a volume in use is not used otherwise at the same time', () => {
+  it('on another node, in another way, at another staging path, or exclusively at two paths', async () => {
+    await fixture.volume('x');
+    await operations.stageVolume('x', { ...request({ accessMode: 'SingleNodeWriter' }), stagingPath: '/k/x' });
+    const elsewhere = await refusal(operations.attachVolume('x', request({ nodeName: 'there' })));
+    expect(elsewhere).toMatchObject({ code: 'FailedPrecondition', details: { node: 'here' } });
+    expect(elsewhere.message).toContain('here');
+    expect(await refusal(operations.attachVolume('x', request({ readOnly: true })))).toMatchObject({
+      code: 'AlreadyExists',
+    });
+    expect(await refusal(operations.attachVolume('x', request({ accessMode: 'MultiNodeReader' })))).toMatchObject({
+      code: 'AlreadyExists',
+    });
+    expect(await refusal(operations.stageVolume('x', { ...request(), stagingPath: '/k/y' }))).toMatchObject({
+      code: 'AlreadyExists',
+    });
+    await operations.publishPath('x', publication('/k/pod1'));
+    expect(await refusal(operations.publishPath('x', publication('/k/pod2', { exclusive: true })))).toMatchObject({
+      code: 'FailedPrecondition',
+    });
+    expect(await refusal(operations.publishPath('x', publication('/k/pod1', { readOnly: true })))).toMatchObject({
+      code: 'AlreadyExists',
+    });
+    expect(await refusal(operations.unmountVolume('x'))).toMatchObject({ blame: { code: 'InUse' } });
+  });
+
+  it('nor beyond what its node may have, nor where it is not', async () => {
+    await fixture.volume('y');
+    expect(await refusal(operations.attachVolume('y', request({ maxPerNode: 1 })))).toMatchObject({
+      code: 'ResourceExhausted',
+    });
+    expect(await refusal(operations.attachVolume('y', request({ nodeName: 'nowhere' })))).toMatchObject({
+      code: 'NotFound',
+    });
+    expect(await refusal(operations.attachVolume('nonesuch', request()))).toMatchObject({ code: 'NotFound' });
+    expect(await refusal(operations.attachVolume('y', request({ access: 'block' })))).toMatchObject({
+      code: 'InvalidArgument',
+    });
+    expect(await refusal(operations.publishPath('y', publication('/k/pod')))).toMatchObject({
+      code: 'FailedPrecondition',
+    });
+  });
+});
