@@ -73,7 +73,7 @@ export class Daemon {
     appendFileSync(this.logPath, '');
     const log = openSync(this.logPath, 'a');
     const up = ['up', '--data-dir', this.dataDir, '--no-pool', '--json', ...this.#arguments];
-    const child = spawn(process.execPath, [launcher, ...up], {
+    const child = spawn(process.execPath, ['--max-semi-space-size=1', launcher, ...up], {
       stdio: ['ignore', log, log],
       env: { ...process.env, ...env },
     });

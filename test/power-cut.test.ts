@@ -52,7 +52,8 @@ describe('power cut', () => {
       expect(tally.snapshotsMounted).toBeGreaterThan(10);
       expect(tally.operations).toBeGreaterThan(10);
       expect(tally.storeWrites).toBeGreaterThan(10);
-      expect(tally.droppedBlocks).toBeGreaterThan(100);
+      // What flushes after each write leaves little to drop: a block a cut is enough to lose a record, as the last test shows.
+      expect(tally.droppedBlocks).toBeGreaterThan(tally.cuts);
     });
   }
 

@@ -208,7 +208,7 @@ describe('replicas', () => {
     const { host } = await open();
     await fixture.addReadyReplica('db');
     await fixture.addReadyReplica('other');
-    host.hangNext('growFilesystem');
+    host.hangNext('bindMount');
     await fixture.attach('db');
     const hung = await fixture.until('Attachment', attachment, (one) => one?.status.phase === 'Failed');
     expect(hung?.status.causes).toMatchObject([{ code: 'HungCall' }]);

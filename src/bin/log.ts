@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import type { Logger } from '../lib/log.ts';
+import { AzekuraError } from '../model/errors.ts';
 
 const keptLines = 1_000;
 
@@ -28,8 +29,32 @@ export function createLog({ level, json, write }: LogOptions): Log {
     },
   };
   const formatters = { level: (label: string) => ({ level: label }) };
-  const log = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters }, destination);
+  const serializers = { err: describeError };
+  const log = pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters, serializers },
+    destination,
+  );
   return { log, recent: () => lines.slice(-keptLines) };
+}
+
+/**
+ * An error for the log. Not pino's own serializer: that marks whatever looks like an error while it walks it, and throws
+ * on a cause that came out of the store frozen, which once ended the daemon in the middle of a hung disk.
+ */
+export function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const cause = error.cause === undefined ? {} : { cause: describeError(error.cause) };
+  if (error instanceof AzekuraError) {
+    const { code, message, blame, details } = error;
+    return {
+      code,
+      message,
+      ...(blame ? { blame: blame.code } : {}),
+      ...(Object.keys(details).length > 0 ? { details } : {}),
+      ...cause,
+    };
+  }
+  return { name: error.name, message: error.message, stack: error.stack, ...cause };
 }
 
 /** "12:03:41 info  call method=GET path=/status". */

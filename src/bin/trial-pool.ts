@@ -14,6 +14,8 @@ const gibibyte = 2 ** 30;
 /** Below this a pool is no pleasure: XFS itself asks for 300 MiB. */
 const minimumBytes = 512 * 2 ** 20;
 const readyTimeoutMs = 60_000;
+/** Somebody who tries things out makes volumes far larger than what goes into them. */
+const trialOvercommitRatio = 10;
 
 export const trialPoolName = 'trial';
 
@@ -82,7 +84,10 @@ export async function makeTrialPool(deps: TrialPoolDeps): Promise<readonly strin
     ? { kind: 'directory', path: join(deps.dataDir.pools, trialPoolName) }
     : { kind: 'image', path: imagePath, sizeBytes };
   if (asDirectory) await kernel.makeDirectory(source.path, 0o700);
-  await deps.operations.createPool({ name: trialPoolName, spec: { source, nodeName: deps.nodeName, trial: true } });
+  await deps.operations.createPool({
+    name: trialPoolName,
+    spec: { source, nodeName: deps.nodeName, trial: true, overcommitRatio: trialOvercommitRatio },
+  });
   await writeFile(deps.dataDir.trialMarker, 'The trial pool was made; remove this file to have it made again.\n', {
     mode: 0o600,
   });

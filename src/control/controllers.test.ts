@@ -69,6 +69,14 @@ describe('deleting', () => {
     await expect.poll(entryOf).toBeUndefined();
   });
 
+  it('brings a volume back that was deleted a moment ago', async () => {
+    fixture = await ControlFixture.open();
+    await fixture.volume('v');
+    await fixture.operations.deleteVolume('v');
+    await fixture.operations.undeleteVolume('v');
+    await fixture.ready('v');
+  });
+
   it('does not do again on the volume that came back what was asked of the old one', async () => {
     fixture = await ControlFixture.open();
     await fixture.volume('v');

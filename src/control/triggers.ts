@@ -43,7 +43,7 @@ export function listen(context: ControlContext): () => void {
     trigger(keys.snapshot(object.metadata.name));
     if (object.spec.groupName) trigger(keys.group(object.spec.groupName));
     if (type === 'deleted' && object.spec.volumeId) recycledOf(object.spec.volumeId);
-    for (const volume of type === 'modified' ? waiting(context) : []) trigger(keys.volume(volume));
+    for (const volume of waiting(context)) trigger(keys.volume(volume));
   });
   on(view.groups, ({ object }) => trigger(keys.group(object.metadata.name)));
   on(view.pools, ({ object }) => {

@@ -24,6 +24,9 @@ const forbidden = [
   '/home',
 ];
 
+/** Below these the kernel's own file systems live, where nobody can make a folder to mount on. */
+const kernelFolders = ['/proc', '/sys', '/dev'];
+
 /**
  * Checks a path that a user gave for a volume to be seen at, before anything is written.
  *
@@ -53,6 +56,8 @@ export function checkPath(path: string, dataDir: string): void {
   if (posix.normalize(path) !== path || (path !== '/' && path.endsWith('/')))
     throw refuse('it is not in its shortest form');
   if (forbidden.includes(path)) throw refuse('the system needs this folder itself');
+  if (kernelFolders.some((folder) => path.startsWith(`${folder}/`)) && !path.startsWith('/dev/shm/'))
+    throw refuse("it lies among the kernel's own files");
   if (path === dataDir || path.startsWith(`${dataDir}/`)) throw refuse('it lies in the data folder of Azekura');
 }
 

@@ -23,17 +23,21 @@ export interface StageRequest {
 
 export type MountableFilesystem = 'xfs' | 'ext4';
 
+/** What was mounted. */
+export interface Staged {
+  readonly filesystem: MountableFilesystem;
+  /** As the superblock says; a journal that was replayed since may have made it larger. */
+  readonly sizeBytes: number;
+  readonly causes: readonly Cause[];
+}
+
 /**
  * Mounts the volume's file system at the staging path.
  *
- * @returns the kind of file system, and what is worth knowing
+ * @returns the kind of file system, its size in bytes before it was mounted, and what is worth knowing
  * @throws AzekuraError FailedPrecondition with blame FilesystemNeedsCheck or MountFailed
  */
-export async function stage(
-  context: AgentContext,
-  steps: Steps,
-  request: StageRequest,
-): Promise<{ readonly filesystem: MountableFilesystem; readonly causes: readonly Cause[] }> {
+export async function stage(context: AgentContext, steps: Steps, request: StageRequest): Promise<Staged> {
   const { volumeId, volumeName, device, target, readOnly } = request;
   const kernel = context.volumeKernel(volumeId);
   const found = await kernel.probeFilesystem(device);
@@ -53,7 +57,7 @@ export async function stage(
       causes.push(...(await growUnmounted(context, steps, request)));
   }
   await steps.run('agent.mount.stage', () => mountWithFallback(kernel, request, filesystem));
-  return { filesystem, causes };
+  return { filesystem, sizeBytes: found.sizeBytes, causes };
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Attachment, Replica } from '../../model/kinds.ts';
 import type { AgentContext } from '../context.ts';
 import { checkFree, checkPath, missingParts } from '../filesystem/mount-point.ts';
 import { type MountRecord, readRecord, writeRecord } from '../filesystem/record.ts';
-import { stage } from '../filesystem/stage.ts';
+import { type Staged, stage } from '../filesystem/stage.ts';
 import { poolIsShort } from '../pool/room.ts';
 import { stagingPathOf } from './attachment-observe.ts';
 import type { AttachmentStep } from './attachment-plan.ts';
@@ -22,6 +22,8 @@ export interface AttachmentWork {
   readonly volume: VolumeRef | undefined;
   device: AttachedDevice | undefined;
   record: MountRecord;
+  /** Set when the operation has mounted the file system. */
+  staged?: Staged;
   readonly causes: Cause[];
 }
 
@@ -75,7 +77,7 @@ async function stageVolume(work: AttachmentWork): Promise<void> {
     await steps.run('agent.mount.record', () => saveRecord(work, { ...work.record, stagingPath: target }));
   }
   const { spec } = replica;
-  const staged = await stage(context, steps, {
+  work.staged = await stage(context, steps, {
     volumeId: spec.volumeId,
     volumeName: spec.volumeName,
     device: device.device,
@@ -86,7 +88,7 @@ async function stageVolume(work: AttachmentWork): Promise<void> {
     clone: spec.source?.kind === 'snapshot' || spec.source?.kind === 'replica',
     poolShort: poolIsShort(context, spec.poolName),
   });
-  work.causes.push(...staged.causes);
+  work.causes.push(...work.staged.causes);
 }
 
 async function unstage(work: AttachmentWork): Promise<void> {

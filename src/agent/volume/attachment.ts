@@ -93,11 +93,7 @@ async function converge(
         await forgetRecord(running);
         return {};
       }
-      const layer = await grow(
-        running,
-        growTo,
-        plan.some((step) => step.do === 'stage'),
-      );
+      const layer = await grow(running, growTo);
       const after = await observeAttachment(context, attachment, running.device, running.record);
       return statusOf(context, attachment, after, running.device, running.causes, layer ?? kept);
     },
@@ -151,24 +147,20 @@ function growthDue(attachment: Attachment, replica: Replica | undefined): number
   return replica.status.sizeBytes > done ? replica.status.sizeBytes : undefined;
 }
 
-async function grow(work: AttachmentWork, toBytes: number | undefined, staged: boolean): Promise<Layer | undefined> {
-  const { context, attachment, device, replica } = work;
-  if (attachment.spec.access === 'block' || !attachment.spec.staged || !device || !replica) return undefined;
+/** @returns the file system as a layer, when it was mounted or grown just now */
+async function grow(work: AttachmentWork, toBytes: number | undefined): Promise<Layer | undefined> {
+  const { context, attachment, replica, staged } = work;
+  const { volumeId, volumeName, readOnly } = attachment.spec;
+  if (!replica || (toBytes === undefined && !staged)) return undefined;
   const target = stagingPathOf(context, attachment);
-  const { type } = await context.volumeKernel(attachment.spec.volumeId).statfs(target);
-  const filesystem = type === 'ext4' ? 'ext4' : 'xfs';
-  const bytes = toBytes ?? (staged ? replica.status.sizeBytes : undefined);
-  if (bytes === undefined) return undefined;
-  const alreadyBlocked = work.causes.some((cause) => cause.code === 'FilesystemGrowthBlocked');
-  if (!alreadyBlocked && !attachment.spec.readOnly) {
-    const subject = {
-      volumeId: attachment.spec.volumeId,
-      volumeName: attachment.spec.volumeName,
-      mountPoint: target,
-      filesystem,
-    } as const;
-    work.causes.push(...(await growMounted(context, work.steps, subject)));
-  }
+  const filesystem = staged?.filesystem ?? (keptLayer(attachment)?.name === 'ext4' ? 'ext4' : 'xfs');
+  const bytes = replica.status.sizeBytes;
+  const fits = staged !== undefined && staged.sizeBytes >= bytes;
+  const blocked = work.causes.some((cause) => cause.code === 'FilesystemGrowthBlocked');
+  if (!fits && !blocked && !readOnly)
+    work.causes.push(
+      ...(await growMounted(context, work.steps, { volumeId, volumeName, mountPoint: target, filesystem })),
+    );
   return { kind: 'filesystem', name: filesystem, target, details: { [grownTo]: String(bytes) } };
 }
 

@@ -6,10 +6,10 @@ import type { Volume } from '../../model/kinds.ts';
 import { apiVersion } from '../../model/meta.ts';
 import { annotations, finalizers, replicaName } from '../../model/names.ts';
 import { Policy } from '../../model/policy.ts';
-import { VolumeSpec, VolumeStatus } from '../../model/volume.ts';
+import { type VolumeSource, VolumeSpec, VolumeStatus } from '../../model/volume.ts';
 import type { CreateVolumeRequest, PlacementAnswer } from '../operations.ts';
 import { findPlace, placementCause } from '../volume/placing.ts';
-import { type ResolvedSource, resolveSource } from '../volume/source.ts';
+import { type ResolvedSource, resolveSource, type SourceObjects } from '../volume/source.ts';
 import type { OperationsContext } from './context.ts';
 import { hasData, waitFor } from './settle.ts';
 import { checkLabels, checkName, checkSize, invalid } from './validate.ts';
@@ -24,8 +24,8 @@ export async function createVolume(
   checkLabels(request.labels);
   const existing = await deps.store.find('Volume', request.name);
   const klass = await context.needClass(request.className ?? existing?.spec.className);
-  if (request.source?.kind === 'volume' && !existing) await settleSource(context, request.source.name);
-  const source = request.source && (existing ? undefined : resolveSource(view, request.source));
+  const objects = existing ? {} : await sourceNow(context, request.source);
+  const source = existing || !request.source ? undefined : resolveSource(request.source, objects);
   const spec = await buildSpec(context, request, klass.metadata.name, klass.spec, source, existing);
   if (existing) return { volume: sameAsBefore(existing, spec), placement: whereItIs(existing) };
   const placement = findPlace(view, { ...spec, poolName: source?.poolName ?? spec.poolName });
@@ -64,10 +64,12 @@ export async function createVolume(
   }
 }
 
-/** A clone may be asked for right after its source was. */
-async function settleSource(context: OperationsContext, name: string): Promise<void> {
-  const volume = await context.deps.store.find('Volume', name);
-  if (volume) await waitFor(context, volume, hasData);
+/** The source as it is stored now; one that was asked for a moment ago gets the time to be made. */
+async function sourceNow(context: OperationsContext, source: VolumeSource | undefined): Promise<SourceObjects> {
+  if (!source) return {};
+  if (source.kind === 'snapshot') return { snapshot: await context.deps.store.find('Snapshot', source.name) };
+  const volume = await context.deps.store.find('Volume', source.name);
+  return { volume: volume && (await waitFor(context, volume, hasData)) };
 }
 
 async function buildSpec(

@@ -6,6 +6,7 @@ import { VolumeStatus } from '../../model/volume.ts';
 import { change } from '../../store/change.ts';
 import { refuseAttached } from './change-volume.ts';
 import type { OperationsContext } from './context.ts';
+import { waitForDeletion } from './settle.ts';
 import { checkName } from './validate.ts';
 
 /** See Operations.deleteVolume. */
@@ -60,6 +61,7 @@ export async function undeleteVolume(
   name: string,
   options: { readonly as?: string; readonly dryRun?: boolean },
 ): Promise<Volume> {
+  await waitForDeletion(context, name);
   const entry = findEntry(context, name);
   const as = options.as ?? entry.spec.volumeName;
   checkName('volume', as);

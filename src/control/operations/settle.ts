@@ -1,7 +1,7 @@
 import type { Volume } from '../../model/kinds.ts';
 import type { OperationsContext } from './context.ts';
 
-/** Placing and making a volume takes milliseconds: a request that comes right after it waits this long at most. */
+/** Placing, making and deleting a volume takes milliseconds: a request that comes right after it waits this long at most. */
 const patienceMs = 5_000;
 
 /**
@@ -40,3 +40,13 @@ export async function waitFor(
 
 export const isPlaced = (volume: Volume): boolean => volume.status.replicas.length > 0;
 export const hasData = (volume: Volume): boolean => volume.status.sizeBytes > 0;
+
+/** Waits a short while for the deletion of a volume to end, when there is one under way. */
+export async function waitForDeletion({ deps }: OperationsContext, name: string): Promise<void> {
+  const endMs = deps.clock.nowMs() + patienceMs;
+  for (;;) {
+    const volume = await deps.store.find('Volume', name);
+    if (!volume?.metadata.deletionTimestamp || deps.clock.nowMs() >= endMs) return;
+    await new Promise<void>((resolve) => deps.clock.after(20, resolve));
+  }
+}

@@ -4,7 +4,7 @@ import type { Volume } from '../../model/kinds.ts';
 import { finalizers, replicaName } from '../../model/names.ts';
 import type { ControlContext } from '../context.ts';
 import { findPlace, placementCause } from './placing.ts';
-import { type ResolvedSource, resolveSource } from './source.ts';
+import { type ResolvedSource, resolveSource, sourceInView } from './source.ts';
 
 /**
  * Places a volume and makes its replica. Choosing and entering into the ledger happen in one turn of the event loop, so
@@ -26,7 +26,7 @@ export async function createReplica(
   }
   let source: ResolvedSource | undefined;
   try {
-    source = spec.source && resolveSource(view, spec.source);
+    source = spec.source && resolveSource(spec.source, sourceInView(view, spec.source));
   } catch (error) {
     const known = toAzekuraError(error);
     if (!known.blame) throw error;

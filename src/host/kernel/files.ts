@@ -143,7 +143,8 @@ export function makeDirectory(path: string, mode = 0o755, { sync = true }: SyncO
         raise({ call: 'mkdir', subject: path, number, problem: 'it is there already and is no folder' });
       return;
     }
-    if (number !== errno.ENOENT || dirname(path) === path) throw error;
+    // /proc says ENOENT for what it does not let be made, and its parent is there all the same.
+    if (number !== errno.ENOENT || lstatOf(dirname(path))) throw error;
     makeDirectory(dirname(path), mode, { sync });
     makeDirectory(path, mode, { sync });
     return;
