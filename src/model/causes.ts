@@ -123,7 +123,7 @@ const entries = {
   InUse: {
     severity: 'blocking',
     message: '{what} is in use by {holder}',
-    nextStep: 'stop what uses it, then `azekura volume umount`; the command is tried again by itself',
+    nextStep: 'stop what uses it, then `azekura volume umount`',
   },
   MountPointBusy: {
     severity: 'blocking',

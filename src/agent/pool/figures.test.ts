@@ -43,6 +43,9 @@ describe('poolFigures', () => {
     [0, 0, ['PoolFull']],
     [50, 100, []],
     [50, 101, ['PoolOvercommitted']],
+    [51, 101, []],
+    [100, 200, []],
+    [100, 201, ['PoolOvercommitted']],
     [5, 101, ['PoolFull', 'PoolOvercommitted']],
   ])('with %i Gi free and %i Gi promised has %j', (freeGi, promisedGi, expected) => {
     expect(codes(freeGi, promisedGi)).toEqual(expected);

@@ -6,6 +6,9 @@ import type { Pool, Replica } from '../../model/kinds.ts';
 import type { PoolStatus } from '../../model/pool.ts';
 import { type PoolSums, roomOf } from '../../placement/index.ts';
 
+/** From this fill on it counts that a pool has promised more than it has. */
+const riskyPercent = 50;
+
 /**
  * The status of a pool from what was observed and what is promised. Pure.
  *
@@ -51,7 +54,9 @@ function thresholds(pool: Pick<Pool, 'metadata' | 'spec' | 'status'>, sums: Pool
   const percent = Math.round(((capacityBytes - freeBytes) / capacityBytes) * 100);
   if (short) causes.push(makeCause('PoolFull', { pool: name, wanted: 'more', free: formatBytes(0) }));
   else if (percent >= pool.spec.warnPercent) causes.push(makeCause('PoolNearFull', { pool: name, percent }));
-  if (sums.promisedBytes > capacityBytes)
+  // Promising more than there is is what thin volumes are for. It is a risk beyond the limit, and when the pool fills.
+  const beyondLimit = sums.promisedBytes > capacityBytes * pool.spec.overcommitRatio;
+  if (beyondLimit || (sums.promisedBytes > capacityBytes && percent >= riskyPercent))
     causes.push(
       makeCause('PoolOvercommitted', {
         pool: name,

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../../lib/quantity.ts';
+import { AzekuraError } from '../../model/errors.ts';
 import type { Node } from '../../model/kinds.ts';
 import { parseName } from '../arguments.ts';
 import { objectPath } from '../client.ts';
@@ -17,17 +18,19 @@ export function register(group: Command, context: Context): void {
   examples(list, ['node list']);
 
   const show = group
-    .command('show <name>')
-    .summary('show one node and its disks')
-    .action(async (name: string) => {
-      const node = await (await context.client()).get('Node', parseName(name, 'node'));
+    .command('show [name]')
+    .summary('show one node and its disks; the name may be left out when there is only one')
+    .action(async (name: string | undefined) => {
+      const client = await context.client();
+      const node =
+        name === undefined ? onlyNode(await client.list('Node')) : await client.get('Node', parseName(name, 'node'));
       const devices = node.status.devices.map(
         (device) =>
           `${device.path}  ${device.kind}  ${formatBytes(device.sizeBytes)}  ${device.serial ?? 'no serial'}  ${device.usedBy ?? 'free'}`,
       );
       await describe(context, node, [{ title: 'devices', lines: devices }]);
     });
-  examples(show, ['node show alpha', 'node show alpha -o json']);
+  examples(show, ['node show', 'node show alpha', 'node show alpha -o json']);
 
   for (const [verb, sentence] of [
     ['cordon', 'takes no new volumes'],
@@ -45,4 +48,12 @@ export function register(group: Command, context: Context): void {
       });
     examples(command, [`node ${verb} alpha`]);
   }
+}
+
+function onlyNode(nodes: readonly Node[]): Node {
+  const [node] = nodes;
+  if (node && nodes.length === 1) return node;
+  throw new AzekuraError('InvalidArgument', `there are ${nodes.length} nodes`, {
+    next: 'name one; `azekura node list` lists them',
+  });
 }
