@@ -100,6 +100,17 @@ describe('attachments', () => {
     expect(fixture.mountsBelow('/data/mounts')).toEqual(['/data/mounts/db']);
   });
 
+  it('are thawed before they are unmounted, since the kernel would keep a frozen file system for ever', async () => {
+    const { store, host } = await open();
+    await fixture.addReadyReplica('db');
+    await fixture.attachReady('db');
+    const filesystem = host.machine.place('/mnt/db').filesystem;
+    filesystem.frozen = true;
+    await store.delete('Attachment', attachment);
+    await fixture.until('Attachment', attachment, (one) => one === undefined);
+    expect(filesystem.frozen).toBe(false);
+  });
+
   it('name who holds a mount, and keep everything else as it is', async () => {
     const { store, host } = await open();
     await fixture.addReadyReplica('db');

@@ -21,6 +21,8 @@ export interface AttachmentWork {
   readonly replica: Replica | undefined;
   readonly volume: VolumeRef | undefined;
   device: AttachedDevice | undefined;
+  /** Whether the device was there already when the operation began. */
+  readonly attachedBefore: boolean;
   record: MountRecord;
   /** Set when the operation has mounted the file system. */
   staged?: Staged;
@@ -89,14 +91,29 @@ async function stageVolume(work: AttachmentWork): Promise<void> {
     poolShort: poolIsShort(context, spec.poolName),
   });
   work.causes.push(...work.staged.causes);
+  if (work.attachedBefore) await letWrite(work, target);
 }
 
 async function unstage(work: AttachmentWork): Promise<void> {
   const { context, attachment, steps } = work;
   const target = work.record.stagingPath ?? stagingPathOf(context, attachment);
   const kernel = context.volumeKernel(attachment.spec.volumeId);
+  await letWrite(work, target);
   await steps.run('agent.mount.unstage', () => unmountOrName(work, target));
   await steps.run('agent.mount.remove-staging', () => kernel.removeMountPoint(target));
+}
+
+/**
+ * Thaws a file system that somebody has left frozen. Unmounting a frozen one succeeds, but the kernel keeps it, and with
+ * it the device, without a mount through which it could ever be thawed (freeze_super() holds a reference of its own);
+ * mounted again, it comes back frozen.
+ */
+async function letWrite(work: AttachmentWork, target: string): Promise<void> {
+  const { context, attachment, steps } = work;
+  const { volumeId } = attachment.spec;
+  const kernel = context.deps.host.kernel(`thaw/${volumeId}`);
+  const { wasFrozen } = await steps.run('agent.mount.thaw', () => kernel.thaw(target));
+  if (wasFrozen) context.deps.log.warn({ volumeId, target }, 'thawed a file system that was left frozen');
 }
 
 async function publish(work: AttachmentWork, path: string, readOnly: boolean): Promise<void> {

@@ -68,6 +68,7 @@ async function converge(
     replica,
     volume: here.volume,
     device: here.device,
+    attachedBefore: here.device !== undefined,
     record,
     causes: [...(here.device?.causes ?? [])],
   };
