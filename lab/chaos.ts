@@ -7,6 +7,7 @@ import { sleep } from './workbench.ts';
 export class Killer {
   /** How often the daemon was killed. */
   kills = 0;
+  #killsSinceProgress = 0;
   readonly #daemon: Daemon;
   readonly #random: Random;
   #stopped = false;
@@ -17,14 +18,24 @@ export class Killer {
     this.#random = random;
   }
 
-  /** Lives last from an instant to some seconds, so that kills hit starts, recoveries and work alike. */
+  /** Tells that something that was asked for has been done: lives may be short again. */
+  progress(): void {
+    this.#killsSinceProgress = 0;
+  }
+
+  /**
+   * Lives last from an instant to some seconds, so that kills hit starts, recoveries and work alike. They grow while
+   * nothing gets done: what begins anew in each life, as a snapshot must, needs one that is long enough for it.
+   */
   start(): void {
     const run = async () => {
       while (!this.#stopped) {
-        await sleep(100 + this.#random.below(this.#random.chance(0.3) ? 4_000 : 1_500));
+        const longestMs = this.#random.chance(0.3) ? 4_000 : 1_500;
+        await sleep((100 + this.#random.below(longestMs)) * (1 + this.#killsSinceProgress / 6));
         if (this.#stopped) return;
         await this.#daemon.kill();
         this.kills++;
+        this.#killsSinceProgress++;
         this.#daemon.launch();
       }
     };

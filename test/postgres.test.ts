@@ -69,10 +69,11 @@ function expectConsistent(sums: Sums): void {
 }
 
 /** A snapshot group of both volumes, clones of its members, and a second PostgreSQL on them. */
-async function cloneAndCheck(turn: number): Promise<number> {
+async function cloneAndCheck(turn: number, killer: Killer): Promise<number> {
   const group = `night-${turn}`;
   await persist(() => daemon.create('SnapshotGroup', group, { volumeNames: ['data', 'wal'] }), 'AlreadyExists');
   await daemon.until('SnapshotGroup', group, (one) => one?.status.phase === 'Ready', 120_000);
+  killer.progress();
   const postgres = new Postgres(placesOf(`clone-${turn}`, 5_500 + turn));
   for (const part of ['data', 'wal'] as const) {
     const name = `clone-${turn}-${part}`;
@@ -129,15 +130,18 @@ describe.skipIf(!binaries)(`PostgreSQL on two volumes (skipped without the packa
     const counts = { snapshots: 0, clones: 0, growths: 0 };
     let seen = 0;
     for (let turn = 0; benching; turn++) {
+      killer.progress();
       const snapshot = `hour-${turn}`;
       await persist(() => daemon.create('Snapshot', snapshot, { volumeName: 'data' }), 'AlreadyExists');
       await daemon.until('Snapshot', snapshot, (one) => one?.status.readyToUse === true, 120_000);
       counts.snapshots++;
+      killer.progress();
       if (turn % 3 === 0) {
-        const transactions = await cloneAndCheck(turn);
+        const transactions = await cloneAndCheck(turn, killer);
         expect(transactions).toBeGreaterThanOrEqual(seen);
         seen = transactions;
         counts.clones++;
+        killer.progress();
       }
       if (turn % 2 === 0) {
         volumeBytes += 64 * mebibyte;

@@ -81,6 +81,17 @@ describe('worker pool', () => {
     expect((await host.kernel('pool/bad').stat(directory))?.kind).toBe('directory');
   });
 
+  it('does not take a call for hung that was answered while this process itself stood still', async () => {
+    const host = makeHost();
+    await host.kernel('warm').stat(directory);
+    const answered = host.kernel('pool/good', { deadlineMs: 300 }).stat(directory);
+    await new Promise((resolve) => setImmediate(resolve));
+    const end = performance.now() + 1_000;
+    while (performance.now() < end);
+    expect((await answered)?.kind).toBe('directory');
+    expect(host.hungCalls()).toEqual([]);
+  });
+
   it('keeps the number of processes bounded when everything hangs', async () => {
     const host = makeHost({ busy: 2, perDomain: 1, slowPerFamily: 3, slowMs: 20, processes: 6 });
     const pending = Array.from({ length: 30 }, (_, n) =>

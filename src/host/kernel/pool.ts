@@ -34,6 +34,8 @@ const defaultLimits: PoolLimits = {
 };
 const keepWarm = 2;
 const lookAgainMs = 50;
+/** Time after a deadline in which a reply that is there already is read. */
+const graceMs = 20;
 /** Shortest time that a call waits for a free helper before it is given up. */
 const patienceMs = 10_000;
 
@@ -141,7 +143,11 @@ export class WorkerPool {
     call.cancelTimer = this.#clock.after(slowMs, () => {
       // Perhaps it hangs: a spare helper keeps the neighbours from having to wait for the start of one.
       if (this.#idle.length === 0) this.#startOne();
-      call.cancelTimer = this.#clock.after(call.deadlineMs - slowMs, () => this.#hangs(helper, call));
+      call.cancelTimer = this.#clock.after(call.deadlineMs - slowMs, () => {
+        // When this process itself stood still (a busy event loop, a suspended machine), timers come before the replies
+        // that wait in the pipes: those are read first.
+        call.cancelTimer = this.#clock.after(graceMs, () => this.#hangs(helper, call));
+      });
     });
     this.#running.set(helper, call);
     helper.send({ call: call.call, args: call.args });
