@@ -31,7 +31,7 @@ export class Killer {
     const run = async () => {
       while (!this.#stopped) {
         const longestMs = this.#random.chance(0.3) ? 4_000 : 1_500;
-        await sleep((100 + this.#random.below(longestMs)) * (1 + this.#killsSinceProgress / 6));
+        await sleep((100 + this.#random.below(longestMs)) * (1 + this.#killsSinceProgress / 12));
         if (this.#stopped) return;
         await this.#daemon.kill();
         this.kills++;
