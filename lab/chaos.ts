@@ -4,6 +4,9 @@ import type { Daemon } from './daemon.ts';
 import type { Random } from './random.ts';
 import { sleep } from './workbench.ts';
 
+/** So many deaths in a row without anything done are bad luck; then lives grow. */
+const patientAfterKills = 8;
+
 export class Killer {
   /** How often the daemon was killed. */
   kills = 0;
@@ -31,7 +34,8 @@ export class Killer {
     const run = async () => {
       while (!this.#stopped) {
         const longestMs = this.#random.chance(0.3) ? 4_000 : 1_500;
-        await sleep((100 + this.#random.below(longestMs)) * (1 + this.#killsSinceProgress / 12));
+        const patience = 1 + Math.max(0, this.#killsSinceProgress - patientAfterKills) / 6;
+        await sleep((100 + this.#random.below(longestMs)) * patience);
         if (this.#stopped) return;
         await this.#daemon.kill();
         this.kills++;

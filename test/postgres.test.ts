@@ -7,7 +7,7 @@ import { seededRandom } from '../lab/random.ts';
 import { Cleanup, eventually, run } from '../lab/workbench.ts';
 
 const long = process.env.AZEKURA_LONG === '1';
-const seconds = long ? 600 : 90;
+const seconds = long ? 600 : 110;
 const seed = Number(process.env.AZEKURA_SEED ?? Date.now() % 2 ** 31);
 const binaries = postgresBinaries();
 const mebibyte = 2 ** 20;
