@@ -223,7 +223,7 @@ function checkSourcePaths(full: string): void {
 function machinePaths(): RegExp {
   const own = root.split('/').length > 2 ? [root.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')] : [];
   return new RegExp(
-    [...own, '/work/(?:main|shared)\\b', '/tmp/az' + 'k-', '/home/[a-z]+/', '/Users/[a-z]+/'].join('|'),
+    [...own, '/wo' + 'rk/(?:main|shared)\\b', '/tmp/az' + 'k-', '/home/[a-z]+/', '/Users/[a-z]+/'].join('|'),
   );
 }
 
