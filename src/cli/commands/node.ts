@@ -3,11 +3,11 @@ import { formatBytes } from '../../lib/quantity.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import type { Node } from '../../model/kinds.ts';
 import { parseName } from '../arguments.ts';
-import { objectPath } from '../client.ts';
 import type { Context } from '../context.ts';
+import { registerCordon } from '../cordon.ts';
 import { describe } from '../describe.ts';
 import { examples } from '../help.ts';
-import { printList, printResult } from '../output.ts';
+import { printList } from '../output.ts';
 
 export function register(group: Command, context: Context): void {
   const list = group
@@ -32,22 +32,7 @@ export function register(group: Command, context: Context): void {
     });
   examples(show, ['node show', 'node show alpha', 'node show alpha -o json']);
 
-  for (const [verb, sentence] of [
-    ['cordon', 'takes no new volumes'],
-    ['uncordon', 'takes new volumes again'],
-  ] as const) {
-    const command = group
-      .command(`${verb} <name>`)
-      .summary(verb === 'cordon' ? 'place nothing new on a node' : 'use a node again')
-      .action(async (name: string) => {
-        const query = context.globals().dryRun ? { dryRun: true } : {};
-        const node = (await (
-          await context.client()
-        ).call('POST', objectPath('Node', parseName(name, 'node'), verb), { body: {}, query })) as Node;
-        await printResult(context, `node/${name} ${sentence}`, node);
-      });
-    examples(command, [`node ${verb} alpha`]);
-  }
+  registerCordon(group, context, 'Node', 'alpha');
 }
 
 function onlyNode(nodes: readonly Node[]): Node {

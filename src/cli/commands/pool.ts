@@ -4,6 +4,7 @@ import type { Pool } from '../../model/kinds.ts';
 import { collect, parseName, parseNumber, parsePairs, parseSize } from '../arguments.ts';
 import { objectPath } from '../client.ts';
 import type { Context } from '../context.ts';
+import { registerCordon } from '../cordon.ts';
 import { describe } from '../describe.ts';
 import { printDryRun } from '../dry-run.ts';
 import { examples } from '../help.ts';
@@ -70,22 +71,7 @@ export function register(group: Command, context: Context): void {
     });
   examples(show, ['pool show main', 'pool show main -o yaml']);
 
-  for (const [verb, sentence] of [
-    ['cordon', 'takes no new volumes'],
-    ['uncordon', 'takes new volumes again'],
-  ] as const) {
-    const command = group
-      .command(`${verb} <name>`)
-      .summary(verb === 'cordon' ? 'place nothing new on a pool' : 'use a pool again')
-      .action(async (name: string) => {
-        const query = context.globals().dryRun ? { dryRun: true } : {};
-        const pool = (await (
-          await context.client()
-        ).call('POST', objectPath('Pool', parseName(name, 'pool'), verb), { body: {}, query })) as Pool;
-        await printResult(context, `pool/${name} ${sentence}`, pool);
-      });
-    examples(command, [`pool ${verb} main`]);
-  }
+  registerCordon(group, context, 'Pool', 'main');
   registerPoolEnd(group, context);
 }
 
