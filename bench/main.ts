@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { Cleanup } from '../lab/workbench.ts';
 import { type Bench, isMet, type Measurement } from './bench.ts';
 import { cliStart } from './cli-start.ts';
+import { csi } from './csi.ts';
 import { idleDaemon } from './idle-daemon.ts';
 import { loopOverhead } from './loop-overhead.ts';
 import { manyVolumes } from './many-volumes.ts';
@@ -14,7 +15,15 @@ import { toRows, toTable } from './report.ts';
 import { snapshotStall } from './snapshot-stall.ts';
 import { volumesPerSecond } from './volumes-per-second.ts';
 
-const benches: readonly Bench[] = [loopOverhead, volumesPerSecond, snapshotStall, manyVolumes, idleDaemon, cliStart];
+const benches: readonly Bench[] = [
+  loopOverhead,
+  volumesPerSecond,
+  snapshotStall,
+  csi,
+  manyVolumes,
+  idleDaemon,
+  cliStart,
+];
 
 async function main(): Promise<number> {
   const { values } = parseArgs({

@@ -15,7 +15,8 @@ import {
 } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { describe, expect, it } from 'vitest';
-import { specModule, ToolMissing } from '../lab/sanity/build.ts';
+import { ToolMissing } from '../lab/go.ts';
+import { specModule } from '../lab/sanity/build.ts';
 import { file_csi } from '../src/gen/csi/csi_pb.js';
 
 const published = await specModule().catch((error: unknown) => {

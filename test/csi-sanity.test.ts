@@ -6,7 +6,8 @@ import type { CsiClient } from '../lab/csi/client.ts';
 import { nothingLeft, startInstance } from '../lab/csi/instance.ts';
 import { startRetryProxy } from '../lab/csi/retry-proxy.ts';
 import { type Daemon, holdings } from '../lab/daemon.ts';
-import { buildSanity, mendedSpec, ToolMissing } from '../lab/sanity/build.ts';
+import { ToolMissing } from '../lab/go.ts';
+import { buildSanity, mendedSpec } from '../lab/sanity/build.ts';
 import { Cleanup, eventually, sleep } from '../lab/workbench.ts';
 import { csiSocketPath } from '../src/csi/index.ts';
 

@@ -1,17 +1,11 @@
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { access, chmod, cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { chmod, cp, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { promisify } from 'node:util';
+import { cachedBinary, go, requiredVersion } from '../go.ts';
 
-const run = promisify(execFile);
 const moduleDir = import.meta.dirname;
 const csiTest = 'github.com/kubernetes-csi/csi-test/v5';
 const csiSpec = 'github.com/container-storage-interface/spec';
-
-/** A tool that the test needs and this machine lacks; the test is skipped with this sentence as its reason. */
-export class ToolMissing extends Error {}
 
 /**
  * An error of csi-sanity 5.6.0: this assertion compares two protobuf messages as Go structs, so that the size which Go's
@@ -41,28 +35,23 @@ export async function buildSanity(mended: boolean): Promise<string> {
   const hash = createHash('sha256').update(await readFile(path.join(moduleDir, 'go.sum')));
   if (mended) hash.update(JSON.stringify(mendings));
   const name = `csi-sanity-${await moduleVersion(csiTest)}-${mended ? 'mended-' : ''}${hash.digest('hex').slice(0, 12)}`;
-  const folder = path.join(cacheRoot(), name);
-  const binary = path.join(folder, 'csi-sanity');
-  if (await exists(binary)) return binary;
-  await mkdir(path.dirname(folder), { recursive: true });
-  const scratch = await mkdtemp(`${folder}.new-`);
-  try {
+  return cachedBinary(name, 'csi-sanity', async ({ out, scratch }) => {
     const modfile = mended ? [`-modfile=${await mendedModules(path.join(scratch, 'source'))}`] : [];
-    const out = path.join(scratch, 'out');
-    await go(['build', ...modfile, '-trimpath', '-ldflags=-s -w', '-o', `${out}/`, `${csiTest}/cmd/csi-sanity`]);
-    // Whoever renames first wins; the other's build is the same.
-    await rename(out, folder).catch(async (error: unknown) => {
-      if (!(await exists(binary))) throw error;
-    });
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
-  return binary;
+    await go(moduleDir, [
+      'build',
+      ...modfile,
+      '-trimpath',
+      '-ldflags=-s -w',
+      '-o',
+      `${out}/`,
+      `${csiTest}/cmd/csi-sanity`,
+    ]);
+  });
 }
 
 /** A go.mod by which the module of csi-sanity is a mended copy of it. */
 async function mendedModules(copy: string): Promise<string> {
-  const original = (await go(['list', '-m', '-f', '{{.Dir}}', csiTest])).trim();
+  const original = (await go(moduleDir, ['list', '-m', '-f', '{{.Dir}}', csiTest])).trim();
   await cp(original, copy, { recursive: true });
   for (const { file, from, to } of mendings) {
     const target = path.join(copy, file);
@@ -90,7 +79,7 @@ async function mendedModules(copy: string): Promise<string> {
  */
 export async function specModule(): Promise<{ readonly version: string; readonly folder: string }> {
   const described = JSON.parse(
-    await go(['mod', 'download', '-json', `${csiSpec}@${await moduleVersion(csiSpec)}`]),
+    await go(moduleDir, ['mod', 'download', '-json', `${csiSpec}@${await moduleVersion(csiSpec)}`]),
   ) as {
     Version: string;
     Dir: string;
@@ -100,39 +89,5 @@ export async function specModule(): Promise<{ readonly version: string; readonly
 
 /** The version of a module that go.mod requires. */
 export async function moduleVersion(module: string): Promise<string> {
-  const text = await readFile(path.join(moduleDir, 'go.mod'), 'utf8');
-  const version = text
-    .split('\n')
-    .find((line) => line.trim().startsWith(`${module} v`))
-    ?.trim()
-    .split(' ')[1];
-  if (!version) throw new Error(`go.mod names no version of ${module}`);
-  return version;
-}
-
-async function go(args: readonly string[]): Promise<string> {
-  try {
-    const { stdout } = await run('go', [...args], {
-      cwd: moduleDir,
-      env: { ...process.env, CGO_ENABLED: '0', GOTOOLCHAIN: 'local', GOFLAGS: '-buildvcs=false' },
-      maxBuffer: 16 << 20,
-      timeout: 900_000,
-    });
-    return stdout;
-  } catch (error) {
-    const { code, stderr } = error as { code?: unknown; stderr?: string };
-    if (code === 'ENOENT') throw new ToolMissing('Go is not installed');
-    throw new ToolMissing(`go ${args[0]} failed: ${(stderr ?? String(error)).trim().split('\n').slice(-3).join(' ')}`);
-  }
-}
-
-function cacheRoot(): string {
-  return process.env.AZEKURA_CACHE_DIR ?? path.join(homedir(), '.cache', 'azekura');
-}
-
-async function exists(file: string): Promise<boolean> {
-  return access(file).then(
-    () => true,
-    () => false,
-  );
+  return requiredVersion(await readFile(path.join(moduleDir, 'go.mod'), 'utf8'), module);
 }

@@ -1,0 +1,18 @@
+// Our own Go programs for the labs; build.ts builds them from the Go module proxy.
+module azekura.dev/lab/kubernetes/tools/csi
+
+go 1.26.0
+
+require (
+	github.com/container-storage-interface/spec v1.13.0
+	golang.org/x/sys v0.46.0
+	google.golang.org/grpc v1.83.1
+	google.golang.org/protobuf v1.36.12
+	k8s.io/kubelet v0.36.4
+)
+
+require (
+	golang.org/x/net v0.56.0 // indirect
+	golang.org/x/text v0.39.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20260526163538-3dc84a4a5aaa // indirect
+)
