@@ -236,12 +236,64 @@ describe('replicas', () => {
     const { store, host } = await open();
     await fixture.addReadyReplica('db');
     await fixture.attachReady('db');
-    await store.delete('Replica', 'db-0');
+    await fixture.purge('Replica', 'db-0');
     await fixture.until('Replica', 'db-0', (one) => one?.status.causes[0]?.code === 'InUse');
     expect(await host.kernel('test').listDirectory('/disk/pool/volumes')).toEqual(['db']);
     await store.delete('Attachment', attachment);
     await fixture.until('Replica', 'db-0', (one) => one === undefined);
     expect(await host.kernel('test').listDirectory('/disk/pool/volumes')).toEqual([]);
+  });
+
+  it('leave their data on the pool when they are deleted without consent, also while they are in use', async () => {
+    const { store, host } = await open();
+    await fixture.addReadyReplica('db');
+    await fixture.attachReady('db');
+    await fixture.snapshot('db', 's1');
+    await fixture.until('Snapshot', 's1', (one) => one?.status.readyToUse === true);
+    // Everything at once, as when somebody deletes the custom resource definitions.
+    await store.delete('Snapshot', 's1');
+    await store.delete('Replica', 'db-0');
+    await store.delete('Attachment', attachment);
+    for (const [kind, name] of [
+      ['Snapshot', 's1'],
+      ['Attachment', attachment],
+      ['Replica', 'db-0'],
+    ] as const)
+      await fixture.until(kind, name, (one) => one === undefined);
+    expect(host.machine.loops.size).toBe(0);
+    const kernel = host.kernel('test');
+    expect(await kernel.listDirectory('/disk/pool/volumes')).toEqual(['db']);
+    expect(await kernel.listDirectory('/disk/pool/volumes/db/snapshots')).toEqual(['s1']);
+    const verbs = (await store.list('Task')).items.map((task) => task.spec.verb);
+    expect(verbs).toContain('ReleaseVolume');
+    expect(verbs).not.toContain('DeleteVolume');
+    expect(verbs).not.toContain('DeleteSnapshot');
+  });
+
+  it.each([true, false])('end as they should after a failure of any step (consent: %s)', async (consent) => {
+    const { store, host } = await open();
+    const seen = new Set<string>();
+    for (let round = 0, crashed = true; crashed; round++) {
+      await fixture.stop();
+      crashed = false;
+      const id = `v${round}`;
+      await fixture.start();
+      await fixture.addReadyReplica(id);
+      const name = `${id}-0`;
+      await fixture.stop();
+      if (consent) await fixture.purge('Replica', name);
+      else await store.delete('Replica', name);
+      await fixture.start((point) => {
+        if (!/delete|release|detach/i.test(point) || crashed || seen.has(point)) return;
+        seen.add(point);
+        crashed = true;
+        throw new Error(`failed at ${point}`);
+      });
+      await fixture.until('Replica', name, (one) => one === undefined);
+      expect((await host.kernel('test').listDirectory('/disk/pool/volumes'))?.includes(id)).toBe(!consent);
+      expect(await host.kernel('test').listDirectory('/disk/pool/tmp')).toEqual([]);
+    }
+    if (consent) expect(seen.size).toBeGreaterThan(0);
   });
 });
 

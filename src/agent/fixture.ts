@@ -13,6 +13,7 @@ import type { Kind, Resource } from '../model/kinds.ts';
 import { attachmentName, finalizers, memberSnapshotName, replicaName } from '../model/names.ts';
 import { Policy } from '../model/policy.ts';
 import type { ReplicaSpec } from '../model/replica.ts';
+import { change } from '../store/change.ts';
 import { openLmdbStore } from '../store/lmdb/lmdb-store.ts';
 import type { Store } from '../store/store.ts';
 import { createAgent } from './agent.ts';
@@ -139,6 +140,12 @@ export class AgentFixture {
         ...(groupName === undefined ? {} : { groupName }),
       },
     });
+  }
+
+  /** Deletes with the consent to destroy the data, as control/ does. */
+  async purge(kind: 'Replica' | 'Snapshot', name: string): Promise<void> {
+    await change(this.store, kind, name, ({ spec }) => ({ spec: { ...spec, purge: true } }));
+    await this.store.delete(kind, name);
   }
 
   /** Waits until an object is as the test wants it. @throws with the object as it is, after some seconds */

@@ -23,6 +23,8 @@ export interface TaskRequest {
   /** uid of the object that is converged, and what makes this operation on it a new one: its generation, a request id. */
   readonly objectUid: string;
   readonly round: string | number;
+  /** The request that asked for it, as the object says. */
+  readonly requestId?: string;
 }
 
 /** The running operation, as its steps see it. */
@@ -193,12 +195,12 @@ class Record {
   }
 
   async #create(state: Pick<TaskStatus, 'phase'> & Partial<TaskStatus>): Promise<boolean> {
-    const { verb, subject, objectUid } = this.#request;
+    const { verb, subject, objectUid, requestId } = this.#request;
     try {
       await this.#deps.store.create({
         kind: 'Task',
         metadata: { name: this.#name, labels: { [objectUidLabel]: objectUid } },
-        spec: { verb, subject, nodeName: this.#deps.nodeName },
+        spec: { verb, subject, nodeName: this.#deps.nodeName, ...(requestId === undefined ? {} : { requestId }) },
         status: this.#status(state),
       });
       this.#known = true;

@@ -111,6 +111,10 @@ describe('deleting', () => {
       .toBeUndefined();
     expect((await fixture.store.list('Replica')).items).toEqual([]);
     expect(await fixture.store.find('Snapshot', 's')).toBeUndefined();
+    expect(fixture.released.map(({ kind, purged }) => [kind, purged])).toEqual([
+      ['Snapshot', true],
+      ['Replica', true],
+    ]);
   });
 
   it('for good goes past the bin', async () => {
@@ -120,6 +124,52 @@ describe('deleting', () => {
     await fixture.until('Volume', 'v', (one) => one === undefined);
     expect(await entryOf()).toBeUndefined();
     expect((await fixture.store.list('Replica')).items).toEqual([]);
+  });
+
+  it.each(['RecycledVolume', 'Snapshot', 'SnapshotGroup', 'Replica'] as const)(
+    'destroys nothing for the deletion of a %s that nobody asked Azekura for',
+    async (kind) => {
+      fixture = await ControlFixture.open();
+      await fixture.volume('v');
+      await fixture.operations.createSnapshot({ name: 's', volumeName: 'v' });
+      await fixture.until('Snapshot', 's', (one) => one?.status.readyToUse === true);
+      if (kind === 'SnapshotGroup') {
+        await fixture.operations.createSnapshotGroup({ name: 'g', volumeNames: ['v'] });
+        await fixture.until('Snapshot', 'g-v', (one) => one?.status.readyToUse === true);
+      }
+      if (kind === 'RecycledVolume') {
+        await fixture.operations.deleteVolume('v');
+        await fixture.until('Volume', 'v', (one) => one === undefined);
+      }
+      for (const { metadata } of (await fixture.store.list(kind)).items)
+        await fixture.store.delete(kind, metadata.name);
+      await expect.poll(async () => (await fixture.store.list(kind)).items).toEqual([]);
+      expect(fixture.released.length).toBeGreaterThan(0);
+      expect(fixture.released.filter(({ purged }) => purged)).toEqual([]);
+    },
+  );
+
+  it('puts a volume into the bin for a day when its deletion came past Azekura, whatever its policy', async () => {
+    fixture = await ControlFixture.open();
+    await fixture.operations.createVolume({ name: 'v', sizeBytes: gibibyte, recycleMs: 0 });
+    await fixture.ready('v');
+    await fixture.store.delete('Volume', 'v');
+    await fixture.until('Volume', 'v', (one) => one === undefined);
+    const spec = (await entryOf())?.spec;
+    expect(Date.parse(spec?.expiresAt ?? '') - Date.parse(spec?.deletedAt ?? '')).toBe(day);
+    expect(fixture.released).toEqual([]);
+  });
+
+  it('deletes what a crash has left between the consent and the deletion', async () => {
+    fixture = await ControlFixture.open();
+    await fixture.volume('v');
+    const name = replicaName(await idOf('v'), 0);
+    await fixture.operations.deleteVolume('v');
+    await fixture.until('Volume', 'v', (one) => one === undefined);
+    await change(fixture.store, 'Replica', name, ({ spec }) => ({ spec: { ...spec, purge: true } }));
+    await fixture.operations.purgeVolume(await entryName());
+    await fixture.until('Replica', name, (one) => one === undefined);
+    expect(fixture.released).toEqual([{ kind: 'Replica', name, purged: true }]);
   });
 
   it('waits for an attachment that came between the request and its end', async () => {

@@ -3,10 +3,11 @@ import type { RunResult } from '../lib/work-queue.ts';
 import { type Cause, makeCause } from '../model/cause.ts';
 import { hasCode } from '../model/errors.ts';
 import type { Pool, Replica } from '../model/kinds.ts';
-import { finalizers, replicaName, replicaOrdinal, taskName } from '../model/names.ts';
+import { finalizers, replicaName, replicaOrdinal, requestIdOf, taskName } from '../model/names.ts';
 import type { TaskStatus } from '../model/task.ts';
 import { change, changeStatus } from '../store/change.ts';
 import type { ControlContext } from './context.ts';
+import { requestOf } from './request.ts';
 import type { View } from './view.ts';
 import { findPlace, placementCause } from './volume/placing.ts';
 
@@ -82,7 +83,7 @@ export async function reconcileDrain(context: ControlContext, poolName: string):
   let begun = 0;
   for (const move of moves) {
     if (!('to' in move) || move.underWay || underWay + begun >= movesAtOnce) continue;
-    await beginMove(context, move.replica, move.to);
+    await beginMove(context, pool, move.replica, move.to);
     begun++;
   }
   const [stuck] = moves.flatMap((move) => ('why' in move ? [move.why] : []));
@@ -90,7 +91,7 @@ export async function reconcileDrain(context: ControlContext, poolName: string):
   return moves.length > 0 ? { againAfterMs: lookAgainMs } : undefined;
 }
 
-async function beginMove(context: ControlContext, replica: Replica, poolName: string): Promise<void> {
+async function beginMove(context: ControlContext, pool: Pool, replica: Replica, poolName: string): Promise<void> {
   const { view, deps } = context;
   const { spec } = replica;
   const ordinals = view.replicasOf(spec.volumeId).map((one) => replicaOrdinal(one.metadata.name));
@@ -106,7 +107,7 @@ async function beginMove(context: ControlContext, replica: Replica, poolName: st
   try {
     await deps.store.create({
       kind: 'Replica',
-      metadata: { name, finalizers: [finalizers.agent] },
+      metadata: { name, finalizers: [finalizers.agent], annotations: requestOf(pool) },
       spec: { ...kept, poolName, source: { kind: 'move', volumeId: spec.volumeId, poolName: spec.poolName } },
     });
   } catch (error) {
@@ -137,7 +138,7 @@ async function reportTask(
       await store.create({
         kind: 'Task',
         metadata: { name },
-        spec: { verb: 'DrainPool', subject: { kind: 'Pool', name: poolName, uid } },
+        spec: { verb: 'DrainPool', subject: { kind: 'Pool', name: poolName, uid }, ...requestIdOf(pool) },
         status: { phase: 'Running', startedAt: now, progress: { doneBytes: 0, totalBytes: leftBytes } },
       });
     } catch (error) {

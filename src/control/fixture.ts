@@ -25,6 +25,8 @@ export class ControlFixture {
   readonly operations: Operations;
   /** Names of objects that the agents leave as they are. */
   readonly stuck = new Set<string>();
+  /** What the agents have let go, and whether its data went too. */
+  readonly released: { readonly kind: string; readonly name: string; readonly purged: boolean }[] = [];
   readonly #folder: string;
   readonly #agents: { close(): Promise<void> }[];
 
@@ -143,6 +145,9 @@ export class ControlFixture {
   }
 
   async #release(kind: 'Replica' | 'Attachment' | 'Snapshot', name: string): Promise<void> {
+    const object: Resource<typeof kind> | undefined = await this.store.find(kind, name);
+    if (!object?.metadata.finalizers.includes(finalizers.agent)) return;
+    this.released.push({ kind, name, purged: 'purge' in object.spec && object.spec.purge === true });
     await change(this.store, kind, name, ({ metadata }) => ({
       metadata: { finalizers: metadata.finalizers.filter((one) => one !== finalizers.agent) },
     }));

@@ -6,6 +6,8 @@ import { apiVersion } from '../model/meta.ts';
 import { finalizers, memberSnapshotName } from '../model/names.ts';
 import { change, changeStatus } from '../store/change.ts';
 import { type ControlContext, withSince } from './context.ts';
+import { consents, purge } from './purge.ts';
+import { requestOf } from './request.ts';
 import { snapshotSpecOf } from './snapshots.ts';
 
 /** Makes the member snapshots of a group, which the agent cuts together; and removes them with it. */
@@ -45,6 +47,7 @@ async function ensureMember(
       metadata: {
         name,
         finalizers: [finalizers.agent],
+        annotations: requestOf(group),
         ownerReferences: [
           { apiVersion, kind: 'SnapshotGroup', name: group.metadata.name, uid: group.metadata.uid, controller: true },
         ],
@@ -60,8 +63,11 @@ async function ensureMember(
 async function remove(context: ControlContext, group: SnapshotGroup): Promise<RunResult> {
   const { view, deps } = context;
   const members = view.snapshots.list().filter((snapshot) => snapshot.spec.groupName === group.metadata.name);
-  for (const { metadata } of members)
-    if (!metadata.deletionTimestamp) await deps.store.delete('Snapshot', metadata.name, { uid: metadata.uid });
+  for (const member of members) {
+    const { name, uid, deletionTimestamp } = member.metadata;
+    if (consents(group)) await purge(deps.store, 'Snapshot', member, requestOf(group));
+    else if (!deletionTimestamp) await deps.store.delete('Snapshot', name, { uid });
+  }
   if (members.length > 0) {
     await changeStatus(deps.store, 'SnapshotGroup', group.metadata.name, () => ({ phase: 'Deleting' as const }));
     return undefined;

@@ -13,6 +13,8 @@ import type { ClaimRef, VolumeSource } from '../model/volume.ts';
  * idempotent: asking again for what is there, with the same particulars, is no error.
  */
 export interface Operations {
+  /** The same on behalf of a request: what is written names it (annotation), and so do the Tasks that come of it. */
+  as(request: { readonly requestId: string }): Operations;
   /** dryRun writes nothing and tells where the volume would go. */
   createVolume(request: CreateVolumeRequest): Promise<{ readonly volume: Volume; readonly placement: PlacementAnswer }>;
   /** @throws OutOfRange below the current size */

@@ -3,6 +3,7 @@ import type { RunResult } from '../lib/work-queue.ts';
 import type { RecycledVolume } from '../model/kinds.ts';
 import { annotations } from '../model/names.ts';
 import type { ControlContext } from './context.ts';
+import { purgeRecycled } from './recycle.ts';
 
 /** Space comes back a while after files are removed; until then no further one is purged. */
 const settleMs = 15_000;
@@ -30,7 +31,7 @@ export async function relievePressure(context: ControlContext, poolName: string)
     },
     'the pool is into its reserve: a deleted volume is purged before its time',
   );
-  await deps.store.delete('RecycledVolume', oldest.metadata.name, { uid: oldest.metadata.uid });
+  await purgeRecycled(deps.store, oldest.metadata.name);
   return { againAfterMs: settleMs };
 }
 

@@ -11,7 +11,7 @@ import {
 import { AzekuraError } from '../model/errors.ts';
 import type { Snapshot, SnapshotGroup } from '../model/kinds.ts';
 import { required } from './common/arguments.ts';
-import { type CsiContext, requestAnnotation, snapshotHandle } from './common/context.ts';
+import { type CsiContext, snapshotHandle } from './common/context.ts';
 import { finalFailure, stateSentence } from './common/failure.ts';
 import { groupMessage } from './common/messages.ts';
 import { canonical, csiAnnotations, objectName } from './common/names.ts';
@@ -67,12 +67,11 @@ async function createGroup(
     }
     const group =
       existing ??
-      (await operations.createSnapshotGroup({
+      (await operations.as(call).createSnapshotGroup({
         name,
         volumeNames,
         ...parameters,
         annotations: {
-          ...requestAnnotation(call),
           [csiAnnotations.parameters]: parametersText,
           ...(csiName === name ? {} : { [csiAnnotations.name]: csiName }),
         },
@@ -111,7 +110,7 @@ async function deleteGroup(
     const { name, uid } = group.metadata;
     if (!group.metadata.deletionTimestamp) {
       checkMembers(await members(context, group), request.snapshotIds);
-      await context.deps.operations.deleteSnapshotGroup(name);
+      await context.deps.operations.as(call).deleteSnapshotGroup(name);
     }
     if ((await context.deps.store.find('SnapshotGroup', name))?.metadata.uid !== uid) return {};
     await context.groups.until(name, call, {

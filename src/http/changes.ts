@@ -46,7 +46,7 @@ export function registerChanges(server: FastifyInstance, deps: HttpDeps): void {
         const [reason] = deps.notReady();
         if (reason)
           throw new AzekuraError('Unavailable', `${reason} and takes no work now`, { next: 'try again when it is up' });
-        const answer = await verb.run(deps.operations, {
+        const answer = await verb.run(deps.operations.as({ requestId: request.id }), {
           name: request.params.name ?? '',
           body,
           dryRun,

@@ -12,11 +12,12 @@ export interface FakeCall {
  * refuses as the real ones refuse what they do not know.
  */
 export function fakeOperations(
-  answers: { readonly [M in keyof Operations]?: (...args: Parameters<Operations[M]>) => unknown } = {},
+  answers: { readonly [M in Exclude<keyof Operations, 'as'>]?: (...args: Parameters<Operations[M]>) => unknown } = {},
 ) {
   const calls: FakeCall[] = [];
-  const operations = new Proxy({} as Operations, {
+  const operations: Operations = new Proxy({} as Operations, {
     get: (_target, method: string) => {
+      if (method === 'as') return () => operations;
       return async (...args: unknown[]) => {
         calls.push({ method, args });
         const answer = (answers as Record<string, ((...args: unknown[]) => unknown) | undefined>)[method];

@@ -79,6 +79,23 @@ describe('changing', () => {
     ]);
   });
 
+  it("names the request on what it asks for, by the caller's id when it has one", async () => {
+    const asked: string[] = [];
+    const fake = fakeOperations({ deleteVolume: () => undefined });
+    const operations = {
+      ...fake.operations,
+      as: ({ requestId }: { requestId: string }) => {
+        asked.push(requestId);
+        return fake.operations;
+      },
+    };
+    const server = bench.serverWith(fake, { operations });
+    const url = `${prefix}/volumes/db`;
+    await server.inject({ method: 'DELETE', url, headers: { 'x-request-id': 'mine.1' } });
+    const own = await server.inject({ method: 'DELETE', url });
+    expect(asked).toEqual(['mine.1', own.headers['x-request-id']]);
+  });
+
   it('shows where and why on a dry run', async () => {
     const placement = { chosen: [{ nodeName: 'n', poolName: 'p' }], considered: [] };
     const fake = fakeOperations({ createVolume: () => ({ volume: { kind: 'Volume' }, placement }) });

@@ -58,6 +58,18 @@ export const annotations = {
   skipRecycleBin: 'azekura.dev/skip-recycle-bin',
   /** On a RecycledVolume: the name under which it came back; its data must not be purged. */
   undeletedAs: 'azekura.dev/undeleted-as',
+  /** On a RecycledVolume or SnapshotGroup whose deletion was asked for in so many words: the data goes too. */
+  purge: 'azekura.dev/purge',
+  /** On whatever a request has made or changed: the id of the last one, as in the log; its Tasks carry it too. */
+  requestId: 'azekura.dev/request-id',
   /** On a Pool whose removal was asked for: its own files go too. */
   destroy: 'azekura.dev/destroy',
 } as const;
+
+/** The request that an object was last changed by, as a Task names it. */
+export function requestIdOf(object: {
+  readonly metadata: { readonly annotations: Readonly<Record<string, string>> };
+}): { readonly requestId?: string } {
+  const requestId = object.metadata.annotations[annotations.requestId];
+  return requestId === undefined ? {} : { requestId };
+}

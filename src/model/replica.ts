@@ -38,6 +38,8 @@ export const ReplicaSpec = z
     repair: z.object({ requestId: z.string() }).optional(),
     /** Set while the volume rests in the recycle bin. */
     recycled: z.object({ deletedAt: Timestamp, expiresAt: Timestamp }).optional(),
+    /** Consent to destroy the data with the object; without it a deleted replica leaves its data on the pool. */
+    purge: z.boolean().optional(),
   })
   .strict();
 

@@ -18,6 +18,8 @@ export const SnapshotSpec = z
       .boolean()
       .default(true)
       .describe('Freeze the mounted file system, so that the snapshot needs no journal replay'),
+    /** Consent to destroy the data with the object; without it a deleted snapshot leaves its data on the pool. */
+    purge: z.boolean().optional(),
   })
   .strict();
 

@@ -3,7 +3,7 @@ import type { RunResult } from '../../lib/work-queue.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
 import { blamed, toAzekuraError } from '../../model/errors.ts';
 import type { Pool } from '../../model/kinds.ts';
-import { annotations, finalizers } from '../../model/names.ts';
+import { annotations, finalizers, requestIdOf } from '../../model/names.ts';
 import type { PoolStatus } from '../../model/pool.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import { causeOfError, withSince } from '../causes.ts';
@@ -79,6 +79,7 @@ async function open(context: AgentContext, pool: Pool, known: boolean): Promise<
     subject: { kind: 'Pool', name, uid },
     objectUid: uid,
     round: known ? `${generation}/${(await context.deps.host.facts()).bootId}` : 'create',
+    ...requestIdOf(pool),
   };
   const opened = await context.tasks.run(request, async ({ steps }) => {
     const { pools } = context.engine(pool.spec.engine, steps);
@@ -117,6 +118,7 @@ async function remove(context: AgentContext, pool: Pool): Promise<void> {
     subject: { kind: 'Pool', name, uid },
     objectUid: uid,
     round: `${generation}/remove`,
+    ...requestIdOf(pool),
   };
   if (pool.status.poolId !== undefined)
     await context.tasks.run(request, async ({ steps }) => {

@@ -1,7 +1,7 @@
 import type { SnapshotIdentity } from '../../engines/contract.ts';
 import type { RunResult } from '../../lib/work-queue.ts';
 import type { Replica, Snapshot, SnapshotGroup } from '../../model/kinds.ts';
-import { memberSnapshotName } from '../../model/names.ts';
+import { memberSnapshotName, requestIdOf } from '../../model/names.ts';
 import { changeStatus } from '../../store/change.ts';
 import { causeOfError, withSince } from '../causes.ts';
 import type { AgentContext } from '../context.ts';
@@ -97,6 +97,7 @@ async function cutAnew(
     subject: { kind: 'SnapshotGroup', name, uid },
     objectUid: uid,
     round: generation,
+    ...requestIdOf(group),
   };
   const results = await context.tasks.run(request, async ({ steps }) => {
     for (const { snapshot, replica } of members) {

@@ -2,7 +2,7 @@ import type { SnapshotIdentity } from '../../engines/contract.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, toAzekuraError } from '../../model/errors.ts';
 import type { Replica, Snapshot } from '../../model/kinds.ts';
-import { finalizers } from '../../model/names.ts';
+import { finalizers, requestIdOf } from '../../model/names.ts';
 import type { SnapshotStatus } from '../../model/snapshot.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import { causeOfError, withSince } from '../causes.ts';
@@ -103,8 +103,13 @@ export async function writeReady(context: AgentContext, snapshot: Snapshot, resu
 }
 
 async function remove(context: AgentContext, snapshot: Snapshot, replica: Replica | undefined): Promise<void> {
-  const { snapshotId } = snapshot.spec;
-  if (replica && snapshotId) {
+  const { snapshotId, purge } = snapshot.spec;
+  if (replica && snapshotId && !purge)
+    context.deps.log.warn(
+      { snapshot: snapshot.metadata.name, snapshotId, pool: replica.spec.poolName },
+      'a snapshot was deleted without consent to destroy its data: the data stays on the pool',
+    );
+  if (replica && snapshotId && purge) {
     const volume = context.volumeRef(replica);
     await context.tasks.run(snapshotTask('DeleteSnapshot', snapshot), async ({ steps }) => {
       const { snapshots } = context.engine(replica.spec.policy.engine, steps);
@@ -121,7 +126,13 @@ async function remove(context: AgentContext, snapshot: Snapshot, replica: Replic
 
 function snapshotTask(verb: string, snapshot: Snapshot): TaskRequest {
   const { name, uid, generation } = snapshot.metadata;
-  return { verb, subject: { kind: 'Snapshot', name, uid }, objectUid: uid, round: generation };
+  return {
+    verb,
+    subject: { kind: 'Snapshot', name, uid },
+    objectUid: uid,
+    round: generation,
+    ...requestIdOf(snapshot),
+  };
 }
 
 /** Writes what is known of a snapshot. */

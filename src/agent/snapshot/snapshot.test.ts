@@ -101,7 +101,7 @@ describe('a snapshot', () => {
     await mounted('db');
     await fixture.snapshot('db', 's1');
     await fixture.until('Snapshot', 's1', (one) => one?.status.readyToUse === true);
-    await fixture.store.delete('Snapshot', 's1');
+    await fixture.purge('Snapshot', 's1');
     await fixture.until('Snapshot', 's1', (one) => one === undefined);
     expect(await fixture.host.kernel('test').listDirectory('/disk/pool/volumes/db/snapshots')).toEqual([]);
   });

@@ -4,7 +4,7 @@ import { type Cause, makeCause } from '../../model/cause.ts';
 import { blamed, toAzekuraError } from '../../model/errors.ts';
 import type { Attachment, Replica } from '../../model/kinds.ts';
 import type { Layer } from '../../model/layer.ts';
-import { finalizers } from '../../model/names.ts';
+import { finalizers, requestIdOf } from '../../model/names.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import { causeOfError, withSince } from '../causes.ts';
 import type { AgentContext } from '../context.ts';
@@ -84,6 +84,7 @@ async function converge(
       subject: { kind: 'Volume', name: attachment.spec.volumeName, uid: attachment.spec.volumeUid },
       objectUid: attachment.metadata.uid,
       round: `${attachment.metadata.generation}${leaving ? '/leave' : ''}`,
+      ...requestIdOf(attachment),
     },
     async ({ steps }) => {
       const engine = context.engine(replica?.spec.policy.engine ?? 'file', steps);

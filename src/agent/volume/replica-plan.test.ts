@@ -51,6 +51,8 @@ const had = { phase: 'Ready' as const, sizeBytes: 4096 };
 const recycled = { deletedAt: time, expiresAt: time };
 const restore = { snapshotId: 's', requestId: 'r1' };
 
+const purge = true;
+
 describe('planReplica', () => {
   it.each([
     ['makes what is not there yet', replica(), absent, detached, 'create'],
@@ -97,8 +99,11 @@ describe('planReplica', () => {
     ],
     ['leaves alone what an attachment wants', replica({}, had), leftover, { ...detached, attached: true }, 'none'],
     ['detaches before it deletes', replica({}, had, time), leftover, detached, 'detach'],
-    ['deletes, whatever is there', replica({}, had, time), present, detached, 'delete'],
-    ['deletes what is not there', replica({ recycled }, had, time), absent, detached, 'delete'],
+    ['deletes with consent, whatever is there', replica({ purge }, had, time), present, detached, 'delete'],
+    ['deletes what is not there', replica({ recycled, purge }, had, time), absent, detached, 'delete'],
+    ['destroys nothing without consent', replica({}, had, time), present, detached, 'release'],
+    ['nor what rests in the bin', replica({ recycled, purge: false }, had, time), absent, detached, 'release'],
+    ['nor while the object lives', replica({ purge }, had), present, detached, 'none'],
   ] as const)('%s', (_, one, seen, around, action) => {
     expect(planReplica(one, seen, around)).toBe(action);
   });

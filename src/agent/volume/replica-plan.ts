@@ -15,7 +15,9 @@ export type ReplicaAction =
   | 'expand'
   | 'repair'
   | 'identity'
-  | 'delete';
+  | 'delete'
+  /** The object goes, the data stays: nobody has consented to destroy it. */
+  | 'release';
 
 /** What else is known of the volume on this node. */
 export interface ReplicaSurroundings {
@@ -38,7 +40,7 @@ export function planReplica(
 ): ReplicaAction {
   const { spec, status } = replica;
   if (seen.attached && !around.attached) return 'detach';
-  if (replica.metadata.deletionTimestamp) return 'delete';
+  if (replica.metadata.deletionTimestamp) return spec.purge ? 'delete' : 'release';
   if (spec.recycled) {
     if (seen.recycled) return 'none';
     return seen.present ? 'recycle' : missingOr(status, 'none');

@@ -2,11 +2,11 @@ import type { CreateVolume, Engine, VolumeObservation, VolumeRef } from '../../e
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
 import type { Replica } from '../../model/kinds.ts';
-import { finalizers } from '../../model/names.ts';
+import { finalizers, requestIdOf } from '../../model/names.ts';
 import type { ReplicaStatus } from '../../model/replica.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import { causeOfError, withSince } from '../causes.ts';
-import { type AgentContext, poolRef } from '../context.ts';
+import { type AgentContext, keys, poolRef } from '../context.ts';
 import { refreshPool } from '../pool/reconcile.ts';
 import type { Operation } from '../tasks.ts';
 import { identityOf, sameIdentity } from './identity.ts';
@@ -22,6 +22,7 @@ const verbs: Readonly<Record<Exclude<ReplicaAction, 'none' | 'missing'>, string>
   repair: 'RepairVolume',
   identity: 'WriteIdentity',
   delete: 'DeleteVolume',
+  release: 'ReleaseVolume',
   detach: 'DetachVolume',
 };
 
@@ -66,20 +67,22 @@ async function act(
   action: Exclude<ReplicaAction, 'none' | 'missing'>,
 ): Promise<Replica | undefined> {
   const { spec, metadata } = replica;
-  if (action === 'delete') refuseWhileAttached(context, replica);
+  const leaves = action === 'delete' || action === 'release';
+  if (leaves) refuseWhileAttached(context, replica);
   const request = {
     verb: spec.source?.kind === 'move' && action === 'create' ? 'MoveVolume' : verbs[action],
     subject: { kind: 'Volume', name: spec.volumeName, uid: spec.volumeUid },
     objectUid: metadata.uid,
     round: metadata.generation,
+    ...requestIdOf(replica),
   };
   const patch = await context.tasks.run(request, (operation) => carryOut(context, replica, action, operation));
   // Thick bytes must be missing from the pool's free bytes before the replica says that it has them: see ledgerEntry().
   if (spec.policy.provisioning === 'thick' && (action === 'create' || action === 'expand'))
     await refreshPool(context, spec.poolName);
-  if (action === 'delete') {
+  if (leaves) {
     await letGo(context, replica);
-    context.trigger(`pool/${spec.poolName}`, 1_000);
+    context.trigger(keys.pool(spec.poolName), 1_000);
     return undefined;
   }
   // What settled() will find out by itself is not written twice.
@@ -129,6 +132,12 @@ async function carryOut(
       return {};
     case 'delete':
       await engine.volumes.delete(volume);
+      return {};
+    case 'release':
+      context.deps.log.warn(
+        { volume: spec.volumeName, volumeId: spec.volumeId, pool: spec.poolName },
+        'a copy was deleted without consent to destroy its data: the data stays on the pool',
+      );
       return {};
   }
 }

@@ -4,6 +4,7 @@ import { apiVersion } from '../../model/meta.ts';
 import { annotations, finalizers } from '../../model/names.ts';
 import { VolumeStatus } from '../../model/volume.ts';
 import { change } from '../../store/change.ts';
+import { purgeRecycled } from '../recycle.ts';
 import { refuseAttached } from './change-volume.ts';
 import type { OperationsContext } from './context.ts';
 import { waitForDeletion } from './settle.ts';
@@ -25,7 +26,7 @@ export async function deleteVolume(
   if (forGood) await refuseWithSnapshots(context, volume);
   if (options.dryRun) return;
   const marked = volume.metadata.annotations[annotations.skipRecycleBin] === 'true';
-  if (marked !== (options.skipRecycleBin === true)) await mark(context, name, options.skipRecycleBin === true);
+  if (marked !== forGood) await mark(context, name, forGood);
   await context.deps.store.delete('Volume', name, { uid: volume.metadata.uid });
 }
 
@@ -118,9 +119,10 @@ export async function purgeVolume(context: OperationsContext, name: string): Pro
       'FailedPrecondition',
       `volume ${current.spec.volumeName} is just coming back from the recycle bin`,
     );
-  await context.deps.store.delete('RecycledVolume', current.metadata.name, {
-    resourceVersion: current.metadata.resourceVersion,
-  });
+  if (!(await purgeRecycled(context.deps.store, current.metadata.name)))
+    throw new AzekuraError('Conflict', `volume ${current.spec.volumeName} was changed at the same moment`, {
+      next: 'try again',
+    });
   return (await context.deps.store.find('RecycledVolume', current.metadata.name)) ?? current;
 }
 

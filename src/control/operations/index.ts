@@ -9,12 +9,14 @@ import { mountVolume, unmountVolume } from './mount.ts';
 import { attachVolume, detachVolume, publishPath, stageVolume, unpublishPath, unstageVolume } from './node-use.ts';
 import { cordonNode, createPool, drainPool, removePool, updatePool } from './pools.ts';
 import { createSnapshot, createSnapshotGroup, deleteSnapshot, deleteSnapshotGroup } from './snapshots.ts';
+import { stampedStore } from './stamped-store.ts';
 import { status, why } from './status.ts';
 
 /** Makes the operations: each is checked against the present state and written by one function of its own. */
 export function createOperations(deps: OperationsDeps): Operations {
   const context = new OperationsContext(deps);
   return {
+    as: ({ requestId }) => createOperations({ ...deps, store: stampedStore(deps.store, requestId) }),
     createVolume: (request) => createVolume(context, request),
     expandVolume: (name, sizeBytes, options = {}) => expandVolume(context, name, sizeBytes, options.dryRun === true),
     deleteVolume: (name, options = {}) => deleteVolume(context, name, options),

@@ -279,3 +279,29 @@ describe('pools and classes', () => {
     await operations.deleteClass('fast');
   });
 });
+
+describe('a request', () => {
+  it('is named by what it makes, changes and deletes, and by what comes of that', async () => {
+    const annotation = 'azekura.dev/request-id';
+    await fixture.operations.as({ requestId: 'r1' }).createVolume({ name: 'traced', sizeBytes: gibibyte });
+    await fixture.ready('traced');
+    const { status } = await fixture.store.get('Volume', 'traced');
+    const replica = status.replicas[0]?.replicaName ?? '';
+    const idOf = async (kind: 'Volume' | 'Replica' | 'RecycledVolume', name: string) =>
+      (await fixture.store.find(kind, name))?.metadata.annotations[annotation];
+    expect([await idOf('Volume', 'traced'), await idOf('Replica', replica)]).toEqual(['r1', 'r1']);
+    await fixture.operations.as({ requestId: 'r2' }).expandVolume('traced', 2 * gibibyte);
+    await fixture.until('Replica', replica, (one) => one?.status.sizeBytes === 2 * gibibyte);
+    expect([await idOf('Volume', 'traced'), await idOf('Replica', replica)]).toEqual(['r2', 'r2']);
+    await fixture.operations.as({ requestId: 'r3' }).deleteVolume('traced');
+    await fixture.until('Volume', 'traced', (one) => one === undefined);
+    const [entry] = (await fixture.store.list('RecycledVolume')).items.filter(
+      ({ spec }) => spec.volumeName === 'traced',
+    );
+    expect([entry?.metadata.annotations[annotation], await idOf('Replica', replica)]).toEqual(['r3', 'r3']);
+    fixture.stuck.add(replica);
+    await fixture.operations.as({ requestId: 'r4' }).purgeVolume(entry?.metadata.name ?? '');
+    await fixture.until('Replica', replica, (one) => one?.metadata.deletionTimestamp !== undefined);
+    expect(await idOf('Replica', replica)).toBe('r4');
+  });
+});

@@ -5,7 +5,9 @@ import { kinds } from '../../model/kinds.ts';
 import { apiVersion } from '../../model/meta.ts';
 import { finalizers, memberSnapshotName } from '../../model/names.ts';
 import { roomOf } from '../../placement/index.ts';
+import { change } from '../../store/change.ts';
 import type { Operations } from '../operations.ts';
+import { consents, purge, withConsent } from '../purge.ts';
 import { snapshotSpecOf } from '../snapshots.ts';
 import { attachmentsNow } from './attachments.ts';
 import type { OperationsContext } from './context.ts';
@@ -58,7 +60,7 @@ export async function deleteSnapshot(context: OperationsContext, name: string, d
       `volume ${volume.metadata.name} is being restored to snapshot ${name}`,
       { next: 'wait until that is done' },
     );
-  if (!dryRun) await context.deps.store.delete('Snapshot', name, { uid: snapshot.metadata.uid });
+  if (!dryRun) await purge(context.deps.store, 'Snapshot', snapshot);
 }
 
 /** See Operations.createSnapshotGroup. */
@@ -105,6 +107,9 @@ export async function createSnapshotGroup(
 /** See Operations.deleteSnapshotGroup. */
 export async function deleteSnapshotGroup(context: OperationsContext, name: string): Promise<void> {
   const group = await context.need('SnapshotGroup', name);
+  await change(context.deps.store, 'SnapshotGroup', name, (stored) =>
+    consents(stored) ? undefined : { metadata: { annotations: withConsent(stored) } },
+  );
   await context.deps.store.delete('SnapshotGroup', name, { uid: group.metadata.uid });
 }
 

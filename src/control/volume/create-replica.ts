@@ -3,6 +3,7 @@ import { hasCode, toAzekuraError } from '../../model/errors.ts';
 import type { Volume } from '../../model/kinds.ts';
 import { finalizers, replicaName } from '../../model/names.ts';
 import type { ControlContext } from '../context.ts';
+import { requestOf } from '../request.ts';
 import { findPlace, placementCause } from './placing.ts';
 import { type ResolvedSource, resolveSource, sourceInView } from './source.ts';
 
@@ -49,7 +50,7 @@ export async function createReplica(
   try {
     await deps.store.create({
       kind: 'Replica',
-      metadata: { name, finalizers: [finalizers.agent] },
+      metadata: { name, finalizers: [finalizers.agent], annotations: requestOf(volume) },
       spec: {
         ...chosen,
         volumeName: metadata.name,

@@ -6,6 +6,8 @@ import type { Replica, Volume } from '../../model/kinds.ts';
 import { annotations } from '../../model/names.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import { type ControlContext, withSince } from '../context.ts';
+import { purge } from '../purge.ts';
+import { requestOf } from '../request.ts';
 import { createReplica } from './create-replica.ts';
 import { removeVolume } from './remove.ts';
 import { replicaSpecFor, sameSpec } from './replica-spec.ts';
@@ -47,7 +49,12 @@ async function follow(context: ControlContext, volume: Volume, replica: Replica)
   const wanted = replicaSpecFor(context.view, volume, replica.spec);
   if (sameSpec(wanted, replica.spec)) return;
   await change(context.deps.store, 'Replica', replica.metadata.name, (stored) =>
-    stored.metadata.deletionTimestamp ? undefined : { spec: replicaSpecFor(context.view, volume, stored.spec) },
+    stored.metadata.deletionTimestamp
+      ? undefined
+      : {
+          metadata: { annotations: { ...stored.metadata.annotations, ...requestOf(volume) } },
+          spec: replicaSpecFor(context.view, volume, stored.spec),
+        },
   );
 }
 
@@ -61,7 +68,7 @@ async function retireMoved(context: ControlContext, replicas: readonly Replica[]
         old.spec.poolName === spec.source.poolName &&
         !old.metadata.deletionTimestamp
       )
-        await context.deps.store.delete('Replica', old.metadata.name, { uid: old.metadata.uid });
+        await purge(context.deps.store, 'Replica', old);
   }
 }
 

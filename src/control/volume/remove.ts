@@ -5,10 +5,16 @@ import type { Replica, Volume } from '../../model/kinds.ts';
 import { annotations, finalizers, recycledVolumeName, replicaName } from '../../model/names.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import { type ControlContext, withSince } from '../context.ts';
+import { purge } from '../purge.ts';
+import { requestOf } from '../request.ts';
+
+/** The time in the bin of a volume whose policy has none, when nobody has asked for its end through Operations. */
+const unaskedMs = 24 * 3_600_000;
 
 /**
- * Ends a volume: into the recycle bin, or for good when that was asked for, its time there is zero, or it never had data.
- * The Volume object goes when its copies are where they belong.
+ * Ends a volume: into the recycle bin, or for good when that was asked for or it never had data. A deletion that came
+ * past Operations is no consent to destroy: then the bin keeps the data for a day at least, and where there is no bin it
+ * stays on the pool. The Volume object goes when its copies are where they belong.
  */
 export async function removeVolume(context: ControlContext, volume: Volume): Promise<RunResult> {
   const { view } = context;
@@ -31,7 +37,10 @@ export async function removeVolume(context: ControlContext, volume: Volume): Pro
     const recycles = kept.length > 0 && mayRecycle(context, volume);
     if (recycles) await recycle(context, volume, volumeId, kept);
     // A copy without data, half made, has no place in the bin.
-    await purge(context, recycles ? replicas.filter((replica) => !kept.includes(replica)) : replicas);
+    for (const replica of replicas) {
+      if (recycles && kept.includes(replica)) continue;
+      await end(context, volume, replica, forGood(volume) || replica.status.sizeBytes === 0);
+    }
     const waiting = recycles ? kept.filter((replica) => replica.status.phase !== 'Recycled') : replicas;
     if (waiting.length > 0) {
       await report(
@@ -48,9 +57,13 @@ export async function removeVolume(context: ControlContext, volume: Volume): Pro
   return undefined;
 }
 
-function mayRecycle(context: ControlContext, { metadata, spec }: Volume): boolean {
-  if (spec.recycleMs === 0 || metadata.annotations[annotations.skipRecycleBin] === 'true') return false;
-  return context.deps.engines(spec.policy.engine).capabilities.recycle;
+/** Operations write this when the data is to go at once. */
+function forGood({ metadata }: Volume): boolean {
+  return metadata.annotations[annotations.skipRecycleBin] === 'true';
+}
+
+function mayRecycle(context: ControlContext, volume: Volume): boolean {
+  return !forGood(volume) && context.deps.engines(volume.spec.policy.engine).capabilities.recycle;
 }
 
 async function recycle(
@@ -62,13 +75,18 @@ async function recycle(
   const { store } = context.deps;
   const { metadata, spec } = volume;
   const deletedAt = metadata.deletionTimestamp ?? context.now;
-  const expiresAt = new Date(Date.parse(deletedAt) + spec.recycleMs).toISOString();
+  const expiresAt = new Date(Date.parse(deletedAt) + (spec.recycleMs || unaskedMs)).toISOString();
   const name = recycledVolumeName(metadata.name, volumeId);
   if (!context.view.recycled.get(name)) {
     try {
       await store.create({
         kind: 'RecycledVolume',
-        metadata: { name, finalizers: [finalizers.recycle], labels: metadata.labels },
+        metadata: {
+          name,
+          finalizers: [finalizers.recycle],
+          labels: metadata.labels,
+          annotations: requestOf(volume),
+        },
         spec: {
           volumeName: metadata.name,
           volumeId,
@@ -85,14 +103,17 @@ async function recycle(
   for (const replica of replicas) {
     if (replica.spec.recycled) continue;
     await change(store, 'Replica', replica.metadata.name, (stored) => ({
+      metadata: { annotations: { ...stored.metadata.annotations, ...requestOf(volume) } },
       spec: { ...stored.spec, recycled: { deletedAt, expiresAt } },
     }));
   }
 }
 
-async function purge(context: ControlContext, replicas: readonly Replica[]): Promise<void> {
-  for (const { metadata } of replicas)
-    if (!metadata.deletionTimestamp) await context.deps.store.delete('Replica', metadata.name, { uid: metadata.uid });
+async function end(context: ControlContext, volume: Volume, replica: Replica, withData: boolean): Promise<void> {
+  const { store } = context.deps;
+  const { name, uid, deletionTimestamp } = replica.metadata;
+  if (withData) await purge(store, 'Replica', replica, requestOf(volume));
+  else if (!deletionTimestamp) await store.delete('Replica', name, { uid });
 }
 
 async function report(context: ControlContext, volume: Volume, causes: readonly Cause[]): Promise<void> {

@@ -2,7 +2,6 @@ import { MultiIndex } from '../../lib/multi-index.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import type { Attachment, Snapshot, SnapshotGroup, Volume } from '../../model/kinds.ts';
 import type { CsiDeps } from '../deps.ts';
-import type { Call } from '../grpc/call.ts';
 import { OperationLocks } from './locks.ts';
 import { csiAnnotations, objectName } from './names.ts';
 import { Watched } from './watched.ts';
@@ -119,9 +118,4 @@ function looksLikeId(handle: string): boolean {
 
 function isHashed(handle: string): boolean {
   return /^csi-[0-9a-f]{32}$/.test(handle);
-}
-
-/** The annotation by which what a call makes can be found in the log. */
-export function requestAnnotation(call: Call): Record<string, string> {
-  return { [csiAnnotations.requestId]: call.requestId };
 }

@@ -24,8 +24,6 @@ export const csiAnnotations = {
   source: 'csi.azekura.dev/source',
   /** An inline volume that lives as long as its pod; its handle is the CSI name. */
   ephemeral: 'csi.azekura.dev/ephemeral',
-  /** The request that asked for it last, as in the log. */
-  requestId: 'azekura.dev/request-id',
 } as const;
 
 /** JSON that is equal for equal maps. */

@@ -31,7 +31,8 @@ export async function expandVolume(
     if (bounds.limitBytes > 0 && nowBytes > bounds.limitBytes)
       throw new AzekuraError('OutOfRange', `volume ${name} is larger than limit_bytes already`);
     const wantedBytes = Math.max(nowBytes, bounds.requiredBytes > 0 ? chooseSize(bounds, undefined) : nowBytes);
-    const written = wantedBytes > nowBytes ? await context.deps.operations.expandVolume(name, wantedBytes) : volume;
+    const written =
+      wantedBytes > nowBytes ? await context.deps.operations.as(call).expandVolume(name, wantedBytes) : volume;
     const grown = await context.volumes.until(name, call, {
       since: written,
       look: (object) => {
@@ -56,12 +57,14 @@ export async function expandVolume(
 export async function modifyVolume(
   context: CsiContext,
   request: ControllerModifyVolumeRequest,
+  call: Call,
 ): Promise<Record<string, never>> {
   const handle = required(request.volumeId, 'volume_id');
   return context.locks.run({ exclusive: [`volume/${handle}`] }, async () => {
     const volume = await context.needVolume(handle);
     const changes = parseMutable(request.mutableParameters);
-    if (Object.keys(changes).length > 0) await context.deps.operations.modifyVolume(volume.metadata.name, changes);
+    if (Object.keys(changes).length > 0)
+      await context.deps.operations.as(call).modifyVolume(volume.metadata.name, changes);
     return {};
   });
 }

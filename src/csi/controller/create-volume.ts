@@ -6,7 +6,7 @@ import type { Volume } from '../../model/kinds.ts';
 import { required } from '../common/arguments.ts';
 import { type Capability, isMultiNode, parseCapabilities } from '../common/capability.ts';
 import { chooseSize, type SizeBounds, sizeBounds, withinBounds } from '../common/capacity-range.ts';
-import { type CsiContext, requestAnnotation } from '../common/context.ts';
+import type { CsiContext } from '../common/context.ts';
 import { finalFailure, stateSentence } from '../common/failure.ts';
 import { nodesOf, volumeMessage } from '../common/messages.ts';
 import { canonical, csiAnnotations, objectName } from '../common/names.ts';
@@ -155,7 +155,7 @@ async function provideVolume(
       throw new AzekuraError('Aborted', `a volume of that name is being deleted`, { next: 'call again' });
   }
   if (!existing) refuseUnshared(context, wanted);
-  const created = existing ?? (await operations.createVolume(operationOf(name, sizeBytes, wanted, call))).volume;
+  const created = existing ?? (await operations.as(call).createVolume(operationOf(name, sizeBytes, wanted))).volume;
   try {
     const ready = await context.volumes.until(name, call, {
       since: created,
@@ -193,7 +193,7 @@ function readiness(volume: Volume | undefined): Volume | undefined {
   return undefined;
 }
 
-function operationOf(name: string, sizeBytes: number, wanted: Wanted, call: Call): Operation {
+function operationOf(name: string, sizeBytes: number, wanted: Wanted): Operation {
   const { parameters, capability, csiName } = wanted;
   const { className, provisioning, poolName, claim, engine, mutable } = parameters;
   return {
@@ -210,7 +210,6 @@ function operationOf(name: string, sizeBytes: number, wanted: Wanted, call: Call
     ...(mutable.recycleMs === undefined ? {} : { recycleMs: mutable.recycleMs }),
     ...(Object.keys(engine).length > 0 ? { parameters: engine } : {}),
     annotations: {
-      ...requestAnnotation(call),
       [csiAnnotations.parameters]: wanted.parametersText,
       ...(csiName === name ? {} : { [csiAnnotations.name]: csiName }),
       ...(wanted.sourceText ? { [csiAnnotations.source]: wanted.sourceText } : {}),

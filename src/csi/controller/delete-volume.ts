@@ -45,7 +45,7 @@ export async function removeVolume(
 ): Promise<void> {
   const { name, uid } = volume.metadata;
   const { store, operations } = context.deps;
-  if (!volume.metadata.deletionTimestamp) await operations.deleteVolume(name, options);
+  if (!volume.metadata.deletionTimestamp) await operations.as(call).deleteVolume(name, options);
   if ((await store.find('Volume', name))?.metadata.uid !== uid) return;
   await context.volumes.until(name, call, {
     since: volume,

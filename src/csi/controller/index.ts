@@ -44,7 +44,7 @@ export function controller(context: CsiContext): Handlers<typeof Controller> {
     listVolumes: (request) => listVolumes(context, request),
     getCapacity: (request) => getCapacity(context, request),
     controllerExpandVolume: (request, call) => expandVolume(context, request, call),
-    controllerModifyVolume: (request) => modifyVolume(context, request),
+    controllerModifyVolume: (request, call) => modifyVolume(context, request, call),
     controllerGetVolume: (request) => getVolume(context, request),
     controllerListVolumeHealth: (request) => listVolumeHealth(context, request),
     controllerGetVolumeHealth: (request) => getVolumeHealth(context, request),

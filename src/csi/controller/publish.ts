@@ -27,7 +27,7 @@ export async function controllerPublish(
     const problem = capabilityProblem(capability, { mode: volume.spec.mode, ...volume.spec.policy });
     if (problem)
       throw new AzekuraError('InvalidArgument', `volume ${volume.metadata.name} cannot be used like that: ${problem}`);
-    const attachment = await operations.attachVolume(volume.metadata.name, {
+    const attachment = await operations.as(call).attachVolume(volume.metadata.name, {
       nodeName,
       access: capability.access,
       accessMode: capability.accessMode,
@@ -74,7 +74,9 @@ export async function controllerUnpublish(
           next: 'unpublish and unstage it there first',
         },
       );
-    await operations.detachVolume(volume.metadata.name, request.nodeId === '' ? {} : { nodeName: request.nodeId });
+    await operations
+      .as(call)
+      .detachVolume(volume.metadata.name, request.nodeId === '' ? {} : { nodeName: request.nodeId });
     for (const attachment of attachments) await attachmentGone(context, attachment, call);
     return {};
   });

@@ -11,7 +11,7 @@ import type {
 import { AzekuraError } from '../../model/errors.ts';
 import type { Snapshot, Volume } from '../../model/kinds.ts';
 import { required } from '../common/arguments.ts';
-import { type CsiContext, requestAnnotation, snapshotHandle } from '../common/context.ts';
+import { type CsiContext, snapshotHandle } from '../common/context.ts';
 import { finalFailure, stateSentence } from '../common/failure.ts';
 import { nodesOf, snapshotMessage } from '../common/messages.ts';
 import { csiAnnotations, objectName } from '../common/names.ts';
@@ -48,11 +48,11 @@ export async function createSnapshot(
     }
     const volume = await context.needVolume(handle);
     refuseElsewhere(volume, admitted);
-    const snapshot = await operations.createSnapshot({
+    const snapshot = await operations.as(call).createSnapshot({
       name,
       volumeName: volume.metadata.name,
       ...parameters,
-      annotations: { ...requestAnnotation(call), ...(csiName === name ? {} : { [csiAnnotations.name]: csiName }) },
+      annotations: { ...(csiName === name ? {} : { [csiAnnotations.name]: csiName }) },
     });
     return { snapshot: snapshotMessage(await snapshotCut(context, snapshot, call)) };
   });
@@ -103,7 +103,8 @@ export async function deleteSnapshot(
       throw new AzekuraError('InvalidArgument', `the snapshot belongs to the group ${snapshot.spec.groupName}`, {
         next: 'delete the group snapshot',
       });
-    if (!snapshot.metadata.deletionTimestamp) await context.deps.operations.deleteSnapshot(snapshot.metadata.name);
+    if (!snapshot.metadata.deletionTimestamp)
+      await context.deps.operations.as(call).deleteSnapshot(snapshot.metadata.name);
     await snapshotGone(context, snapshot, call);
     return {};
   });

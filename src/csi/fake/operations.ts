@@ -1,3 +1,4 @@
+import { stampedStore } from '../../control/operations/stamped-store.ts';
 import type { AttachRequest, CreateVolumeRequest, Operations } from '../../control/operations.ts';
 import type { View } from '../../control/view.ts';
 import { shortId } from '../../lib/id.ts';
@@ -16,12 +17,24 @@ export class FakeOperations {
   /** Bytes that the one pool has; what does not fit is refused. */
   capacityBytes = 2 ** 50;
   /** Requests that reached it, newest last. */
-  readonly asked: { readonly method: string; readonly argument: unknown }[] = [];
+  readonly asked: { readonly method: string; readonly argument: unknown }[];
 
-  constructor(deps: { readonly store: Store; readonly view: View; readonly nodeName: string }) {
+  constructor(
+    deps: { readonly store: Store; readonly view: View; readonly nodeName: string },
+    asked: { readonly method: string; readonly argument: unknown }[] = [],
+  ) {
+    this.asked = asked;
     this.#store = deps.store;
     this.#view = deps.view;
     this.#nodeName = deps.nodeName;
+  }
+
+  /** As Operations. */
+  as({ requestId }: { readonly requestId: string }): Operations {
+    const store = stampedStore(this.#store, requestId);
+    const operations = new FakeOperations({ store, view: this.#view, nodeName: this.#nodeName }, this.asked);
+    operations.capacityBytes = this.capacityBytes;
+    return operations.asOperations();
   }
 
   /** As Operations; what CSI has no use for is not there, and a call to it fails the test. */

@@ -3,7 +3,7 @@ import { parseQuantity } from '../../lib/quantity.ts';
 import { AzekuraError, hasCode } from '../../model/errors.ts';
 import type { Volume } from '../../model/kinds.ts';
 import type { Capability } from '../common/capability.ts';
-import { type CsiContext, requestAnnotation } from '../common/context.ts';
+import type { CsiContext } from '../common/context.ts';
 import { finalFailure, stateSentence } from '../common/failure.ts';
 import { csiAnnotations, objectName } from '../common/names.ts';
 import { parseParameters } from '../common/parameters.ts';
@@ -42,7 +42,7 @@ export async function provideInline(
   const created =
     existing ??
     (
-      await operations.createVolume({
+      await operations.as(call).createVolume({
         name,
         sizeBytes: sizeOf(size),
         mode: capability.access,
@@ -53,7 +53,7 @@ export async function provideInline(
         ...(Object.keys(engine).length > 0 ? { parameters: engine } : {}),
         nodeNames: [nodeName],
         recycleMs: 0,
-        annotations: { ...requestAnnotation(call), [csiAnnotations.ephemeral]: request.volumeId },
+        annotations: { [csiAnnotations.ephemeral]: request.volumeId },
       })
     ).volume;
   try {

@@ -42,7 +42,7 @@ export async function expandOnNode(
     }
     const { nodeName, operations } = context.deps;
     const { access, accessMode, readOnly, mountOptions, stagingPath } = attachment.spec;
-    const asked = await operations.stageVolume(volume.metadata.name, {
+    const asked = await operations.as(call).stageVolume(volume.metadata.name, {
       nodeName,
       access,
       ...(accessMode ? { accessMode } : {}),

@@ -66,7 +66,7 @@ async function publish(
     const there = attachment.spec.published.some((publication) => publication.path === target);
     throw new AzekuraError(there ? 'AlreadyExists' : 'FailedPrecondition', `volume ${name}: ${difference}`);
   }
-  const written = await operations.publishPath(name, {
+  const written = await operations.as(call).publishPath(name, {
     nodeName,
     path: target,
     readOnly: wanted.readOnly || isReadOnly(capability.accessMode),
@@ -78,7 +78,8 @@ async function publish(
   } catch (error) {
     // A wish that cannot come true must not stand in the way of the volume's other paths. While it may, it stays.
     const isNew = !attachment.spec.published.some((publication) => publication.path === target);
-    if (isNew && hasCode(error, 'FailedPrecondition')) await operations.unpublishPath(name, { nodeName, path: target });
+    if (isNew && hasCode(error, 'FailedPrecondition'))
+      await operations.as(call).unpublishPath(name, { nodeName, path: target });
     throw error;
   }
 }
@@ -101,7 +102,7 @@ export async function unpublishVolume(
     const volume = await context.findVolume(handle);
     if (!volume) return undefined;
     const { operations, nodeName, nodeHost } = context.deps;
-    const attachment = await operations.unpublishPath(volume.metadata.name, { nodeName, path: target });
+    const attachment = await operations.as(call).unpublishPath(volume.metadata.name, { nodeName, path: target });
     if (attachment && !attachment.metadata.deletionTimestamp)
       await attachmentSettled(context, attachment, call, ({ status }) => !status.published.includes(target));
     // The agent removes what it made; what the orchestrator made beforehand has to go as well (CSI 1.13).

@@ -53,7 +53,7 @@ export async function stage(
   const difference = before && attachmentProblem(capability, before);
   if (difference) throw new AzekuraError('AlreadyExists', `volume ${volume.metadata.name}: ${difference}`);
   const mounted = capability.access === 'filesystem';
-  const attachment = await operations.stageVolume(volume.metadata.name, {
+  const attachment = await operations.as(call).stageVolume(volume.metadata.name, {
     nodeName,
     access: capability.access,
     accessMode: capability.accessMode,
@@ -100,7 +100,7 @@ export async function unstageVolume(
 export async function unstage(context: CsiContext, volume: Volume, attachment: Attachment, call: Call): Promise<void> {
   const { operations, nodeName } = context.deps;
   if (!attachment.metadata.deletionTimestamp) {
-    const after = await operations.unstageVolume(volume.metadata.name, { nodeName });
+    const after = await operations.as(call).unstageVolume(volume.metadata.name, { nodeName });
     if (after && after.spec.origin !== 'stage') {
       await attachmentSettled(context, after, call, ({ status }) => status.stagingPath === undefined);
       return;
