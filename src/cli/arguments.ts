@@ -1,7 +1,7 @@
 import { parseDurationMs } from '../lib/duration.ts';
 import { parseQuantity } from '../lib/quantity.ts';
 import { AzekuraError } from '../model/errors.ts';
-import { Name } from '../model/meta.ts';
+import { Name, NodeName } from '../model/meta.ts';
 
 /**
  * Reads a size such as "10Gi".
@@ -23,7 +23,7 @@ export function parseSize(text: string, option: string): number {
  * @throws AzekuraError InvalidArgument
  */
 export function parseName(text: string, what: string): string {
-  const parsed = Name.safeParse(text);
+  const parsed = (what === 'node' ? NodeName : Name).safeParse(text);
   if (parsed.success) return text;
   throw new AzekuraError(
     'InvalidArgument',

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ClassSpec } from '../model/class.ts';
 import type { Kind } from '../model/kinds.ts';
-import { apiVersion, Bytes, Name } from '../model/meta.ts';
+import { apiVersion, Bytes, Name, NodeName } from '../model/meta.ts';
 import { Policy } from '../model/policy.ts';
 import { PoolSource, PoolSpec } from '../model/pool.ts';
 import { SnapshotGroupSpec } from '../model/snapshot.ts';
@@ -82,7 +82,7 @@ export const PoolInput = envelope(
   z
     .object({
       source: PoolSource,
-      nodeName: Name.optional(),
+      nodeName: NodeName.optional(),
       engine: PoolSpec.shape.engine.unwrap().optional(),
       reservePercent: PoolSpec.shape.reservePercent.unwrap().optional(),
       overcommitRatio: PoolSpec.shape.overcommitRatio.unwrap().optional(),

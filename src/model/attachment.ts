@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Cause } from './cause.ts';
 import { Layer } from './layer.ts';
-import { Bytes, Name } from './meta.ts';
+import { Bytes, Name, NodeName } from './meta.ts';
 
 /** A place where an attached volume is to be seen. */
 export const Publication = z
@@ -26,7 +26,7 @@ export const AttachmentSpec = z
     volumeName: Name,
     volumeUid: z.string(),
     volumeId: z.string(),
-    nodeName: Name,
+    nodeName: NodeName,
     access: z.enum(['filesystem', 'block']),
     readOnly: z.boolean().default(false),
     mountOptions: z.array(z.string()).default([]),

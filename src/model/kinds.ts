@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { AttachmentSpec, AttachmentStatus } from './attachment.ts';
 import { BackupSpec, BackupStatus, RepositorySpec, RepositoryStatus, ScheduleSpec, ScheduleStatus } from './backup.ts';
 import { ClassSpec, ClassStatus } from './class.ts';
-import { apiVersion, type NewMeta, ObjectMeta } from './meta.ts';
+import { apiVersion, Name, type NewMeta, NodeName, ObjectMeta } from './meta.ts';
 import { NodeSpec, NodeStatus } from './node.ts';
 import { PoolSpec, PoolStatus } from './pool.ts';
 import { ReplicaSpec, ReplicaStatus } from './replica.ts';
@@ -11,35 +11,68 @@ import { TaskSpec, TaskStatus } from './task.ts';
 import { RecycledVolumeSpec, RecycledVolumeStatus, VolumeSpec, VolumeStatus } from './volume.ts';
 
 /**
- * All kinds of object. Adding one here gives it a place in the store, the API, the OpenAPI document and `-o json`.
+ * All kinds of object. Adding one here gives it a place in the store, the API, the OpenAPI document, `-o json`, and
+ * a CustomResourceDefinition.
  *
  * served: whether the HTTP API offers it; the kinds of features that are not there yet are not.
+ * fields: what lists and watches may select by, besides metadata.name; at most eight, all strings (Kubernetes' limits).
  */
 export const kinds = {
-  Node: { plural: 'nodes', shortNames: ['no'], served: true, spec: NodeSpec, status: NodeStatus },
-  Pool: { plural: 'pools', shortNames: ['po'], served: true, spec: PoolSpec, status: PoolStatus },
-  Class: { plural: 'classes', shortNames: ['cl'], served: true, spec: ClassSpec, status: ClassStatus },
-  Volume: { plural: 'volumes', shortNames: ['vol'], served: true, spec: VolumeSpec, status: VolumeStatus },
+  Node: { plural: 'nodes', shortNames: ['no'], served: true, fields: [], spec: NodeSpec, status: NodeStatus },
+  Pool: {
+    plural: 'pools',
+    shortNames: ['po'],
+    served: true,
+    fields: ['spec.nodeName'],
+    spec: PoolSpec,
+    status: PoolStatus,
+  },
+  Class: { plural: 'classes', shortNames: ['cl'], served: true, fields: [], spec: ClassSpec, status: ClassStatus },
+  Volume: {
+    plural: 'volumes',
+    shortNames: ['vol'],
+    served: true,
+    fields: ['spec.className', 'spec.poolName', 'status.volumeId', 'status.phase'],
+    spec: VolumeSpec,
+    status: VolumeStatus,
+  },
   RecycledVolume: {
     plural: 'recycledvolumes',
     shortNames: ['rv'],
     served: true,
+    fields: ['spec.volumeName', 'spec.volumeId'],
     spec: RecycledVolumeSpec,
     status: RecycledVolumeStatus,
   },
-  Replica: { plural: 'replicas', shortNames: ['rep'], served: true, spec: ReplicaSpec, status: ReplicaStatus },
+  Replica: {
+    plural: 'replicas',
+    shortNames: ['rep'],
+    served: true,
+    fields: ['spec.nodeName', 'spec.poolName', 'spec.volumeName', 'spec.volumeId'],
+    spec: ReplicaSpec,
+    status: ReplicaStatus,
+  },
   Attachment: {
     plural: 'attachments',
     shortNames: ['att'],
     served: true,
+    fields: ['spec.nodeName', 'spec.volumeName', 'spec.volumeId'],
     spec: AttachmentSpec,
     status: AttachmentStatus,
   },
-  Snapshot: { plural: 'snapshots', shortNames: ['snap'], served: true, spec: SnapshotSpec, status: SnapshotStatus },
+  Snapshot: {
+    plural: 'snapshots',
+    shortNames: ['snap'],
+    served: true,
+    fields: ['spec.nodeName', 'spec.poolName', 'spec.volumeName', 'spec.volumeId', 'spec.groupName'],
+    spec: SnapshotSpec,
+    status: SnapshotStatus,
+  },
   SnapshotGroup: {
     plural: 'snapshotgroups',
     shortNames: ['sg'],
     served: true,
+    fields: [],
     spec: SnapshotGroupSpec,
     status: SnapshotGroupStatus,
   },
@@ -47,12 +80,34 @@ export const kinds = {
     plural: 'repositories',
     shortNames: ['repo'],
     served: false,
+    fields: [],
     spec: RepositorySpec,
     status: RepositoryStatus,
   },
-  Backup: { plural: 'backups', shortNames: ['bk'], served: false, spec: BackupSpec, status: BackupStatus },
-  Schedule: { plural: 'schedules', shortNames: ['sch'], served: false, spec: ScheduleSpec, status: ScheduleStatus },
-  Task: { plural: 'tasks', shortNames: ['ta'], served: true, spec: TaskSpec, status: TaskStatus },
+  Backup: {
+    plural: 'backups',
+    shortNames: ['bk'],
+    served: false,
+    fields: ['spec.repositoryName', 'spec.volumeName'],
+    spec: BackupSpec,
+    status: BackupStatus,
+  },
+  Schedule: {
+    plural: 'schedules',
+    shortNames: ['sch'],
+    served: false,
+    fields: [],
+    spec: ScheduleSpec,
+    status: ScheduleStatus,
+  },
+  Task: {
+    plural: 'tasks',
+    shortNames: ['ta'],
+    served: true,
+    fields: ['spec.nodeName', 'spec.verb', 'status.phase'],
+    spec: TaskSpec,
+    status: TaskStatus,
+  },
 } as const;
 
 export type Kind = keyof typeof kinds;
@@ -89,12 +144,17 @@ export type Node = Resource<'Node'>;
 export type Class = Resource<'Class'>;
 export type Task = Resource<'Task'>;
 
+/** What names of a kind look like: nodes are called as Kubernetes calls them, all others by a label. */
+export function nameOf(kind: Kind): z.ZodString {
+  return kind === 'Node' ? NodeName : Name;
+}
+
 /** The zod schema of a whole object of the kind. */
 export function resourceSchema<K extends Kind>(kind: K) {
   return z.object({
     apiVersion: z.literal(apiVersion),
     kind: z.literal(kind),
-    metadata: ObjectMeta,
+    metadata: ObjectMeta.extend({ name: nameOf(kind) }),
     spec: kinds[kind].spec,
     status: kinds[kind].status,
   });

@@ -14,6 +14,23 @@ export const Name = z
   .regex(namePattern, 'must consist of lower-case letters, digits and "-", and start and end with a letter or digit')
   .describe('Name of an object: a DNS-1123 label of at most 63 characters');
 
+/** A DNS-1123 subdomain: labels joined by dots. */
+export const nodeNamePattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+
+/**
+ * The name of a node, as Kubernetes allows it: often the machine's full host name, with dots. Files, devices and labels
+ * are never made from it.
+ */
+export const NodeName = z
+  .string()
+  .min(1, 'must not be empty')
+  .max(253, 'must have at most 253 characters')
+  .regex(
+    nodeNamePattern,
+    'must consist of lower-case letters, digits, "-" and ".", and each part start and end with a letter or digit',
+  )
+  .describe('Name of a node: a DNS-1123 subdomain of at most 253 characters');
+
 /** A whole number of bytes. */
 export const Bytes = z.int().min(0).max(Number.MAX_SAFE_INTEGER).describe('A whole number of bytes');
 
@@ -33,7 +50,8 @@ const LabelMap = z.record(z.string().max(317), z.string().max(4096));
 
 /** Metadata of every object; the meaning of each field is that of Kubernetes' ObjectMeta. */
 export const ObjectMeta = z.object({
-  name: Name,
+  /** A NodeName for nodes, a Name for all others: nameOf() in kinds.ts. */
+  name: NodeName,
   uid: z.string(),
   /** Opaque: compare for equality only. */
   resourceVersion: z.string(),

@@ -6,6 +6,7 @@ import { type CauseCode, causeCatalogue } from './causes.ts';
 import { AzekuraError, blamed, errorCatalogue, hasCode, toAzekuraError } from './errors.ts';
 import { kindFromWord, kindNames, kinds, resourceSchema } from './kinds.ts';
 import { Name } from './meta.ts';
+import { attachmentName } from './names.ts';
 
 describe('Name', () => {
   it.each(['a', 'db', 'x'.repeat(63), 'a-1', '0'])('accepts %s', (name) =>
@@ -67,6 +68,21 @@ describe('errors', () => {
       expect(entry.exit).toBeGreaterThanOrEqual(1);
       expect(entry.exit).toBeLessThan(64);
     }
+  });
+});
+
+describe('names', () => {
+  it('of attachments are labels, whatever the node is called, and differ when the nodes do', () => {
+    const part = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?$/);
+    const nodeName = fc.array(part, { minLength: 1, maxLength: 9 }).map((parts) => parts.join('.'));
+    fc.assert(
+      fc.property(nodeName, nodeName, (one, other) => {
+        const [first, second] = [attachmentName('v0123456789', one), attachmentName('v0123456789', other)];
+        expect(Name.safeParse(first).success).toBe(true);
+        expect(first === second).toBe(one === other);
+      }),
+    );
+    expect(attachmentName('v', 'n.1')).not.toBe(attachmentName('v', 'n-1'));
   });
 });
 

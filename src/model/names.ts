@@ -23,7 +23,10 @@ export function replicaOrdinal(name: string): number {
 
 /** A volume is attached to a node at most once. */
 export function attachmentName(volumeId: string, nodeName: string): string {
-  return label(`${volumeId}-${nodeName}`);
+  if (!nodeName.includes('.')) return label(`${volumeId}-${nodeName}`);
+  // The digest keeps n.1 and n-1 apart.
+  const digest = createHash('sha256').update(nodeName).digest('hex').slice(0, 10);
+  return label(`${volumeId}-${nodeName.replaceAll('.', '-').slice(0, 20).replace(/-+$/, '')}-${digest}`);
 }
 
 /** The snapshot of one volume in a group. */

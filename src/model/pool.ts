@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Cause } from './cause.ts';
-import { Bytes, Name } from './meta.ts';
+import { Bytes, NodeName } from './meta.ts';
 
 /** Where a pool of the engines file and lvm gets its bytes from. */
 export const PoolSource = z.discriminatedUnion('kind', [
@@ -26,7 +26,7 @@ export type PoolSource = z.infer<typeof PoolSource>;
 export const PoolSpec = z
   .object({
     engine: z.string().default('file'),
-    nodeName: Name,
+    nodeName: NodeName,
     source: PoolSource,
     reservePercent: z.number().min(0).max(50).default(5).describe('Share of the capacity that is never promised'),
     overcommitRatio: z

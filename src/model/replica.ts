@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Cause } from './cause.ts';
-import { Bytes, Name, Timestamp } from './meta.ts';
+import { Bytes, Name, NodeName, Timestamp } from './meta.ts';
 import { Policy } from './policy.ts';
 import { ClaimRef } from './volume.ts';
 
@@ -13,7 +13,7 @@ export const ReplicaSpec = z
     volumeName: Name,
     volumeUid: z.string(),
     volumeId: z.string(),
-    nodeName: Name,
+    nodeName: NodeName,
     poolName: Name,
     sizeBytes: Bytes,
     mode: z.enum(['filesystem', 'block']),

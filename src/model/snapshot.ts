@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Cause } from './cause.ts';
-import { Bytes, Name, Timestamp } from './meta.ts';
+import { Bytes, Name, NodeName, Timestamp } from './meta.ts';
 
 /** An immutable instant of one volume. */
 export const SnapshotSpec = z
@@ -12,7 +12,7 @@ export const SnapshotSpec = z
     snapshotId: z.string().optional(),
     /** Set for a member of a group; the group cuts it. */
     groupName: Name.optional(),
-    nodeName: Name.optional(),
+    nodeName: NodeName.optional(),
     poolName: Name.optional(),
     freeze: z
       .boolean()

@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { Cause } from './cause.ts';
-import { Bytes, Name, Timestamp } from './meta.ts';
+import { Bytes, NodeName, Timestamp } from './meta.ts';
 
 /** One long operation, kept as history. */
 export const TaskSpec = z
   .object({
     /** For example CreateVolume, ExpandVolume, CutSnapshot, DrainPool. */
     verb: z.string(),
-    subject: z.object({ kind: z.string(), name: Name, uid: z.string().optional() }),
-    nodeName: Name.optional(),
+    subject: z.object({ kind: z.string(), name: NodeName, uid: z.string().optional() }),
+    nodeName: NodeName.optional(),
     /** The id of the request that asked for it; the same as in the log. */
     requestId: z.string().optional(),
   })

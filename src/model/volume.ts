@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Cause } from './cause.ts';
-import { Bytes, Name, Timestamp } from './meta.ts';
+import { Bytes, Name, NodeName, Timestamp } from './meta.ts';
 import { Policy } from './policy.ts';
 
 /** The sector size of every layer; sizes of volumes are multiples of it. */
@@ -30,7 +30,7 @@ export const VolumeSpec = z
     policy: Policy.prefault({}),
     source: VolumeSource.optional().describe('Made from a snapshot or as a clone of a volume'),
     poolName: Name.optional().describe('Pins the volume to one pool; drain changes it'),
-    nodeNames: z.array(Name).max(64).optional().describe('Only on these nodes, the first ones preferred'),
+    nodeNames: z.array(NodeName).max(64).optional().describe('Only on these nodes, the first ones preferred'),
     claim: ClaimRef.optional(),
     /** A request to put a snapshot back in place; done once for each requestId. */
     restore: z.object({ snapshotName: Name, requestId: z.string().max(64) }).optional(),
@@ -51,13 +51,13 @@ export const VolumeStatus = z.object({
   /** The short id that names the volume's files and devices. */
   volumeId: z.string().optional(),
   sizeBytes: Bytes.default(0),
-  replicas: z.array(z.object({ replicaName: Name, nodeName: Name, poolName: Name, phase: z.string() })).default([]),
+  replicas: z.array(z.object({ replicaName: Name, nodeName: NodeName, poolName: Name, phase: z.string() })).default([]),
   /** Bytes that only this volume holds; deleting it gives these back. */
   exclusiveBytes: Bytes.optional(),
   /** Bytes shared with snapshots or clones. */
   sharedBytes: Bytes.optional(),
   extents: z.int().optional(),
-  attachedTo: z.array(Name).default([]),
+  attachedTo: z.array(NodeName).default([]),
   restore: z.object({ requestId: z.string(), finishedAt: Timestamp }).optional(),
   repair: z.object({ requestId: z.string(), finishedAt: Timestamp, outcome: z.string() }).optional(),
   causes: z.array(Cause).default([]),

@@ -1,7 +1,7 @@
 import { AzekuraError } from '../model/errors.ts';
-import type { NewResource, Resource } from '../model/kinds.ts';
+import type { Kind, NewResource, Resource } from '../model/kinds.ts';
 import { apiVersion } from '../model/meta.ts';
-import type { Store } from './store.ts';
+import type { ListOptions, ResourceList, Store } from './store.ts';
 
 /** A store under test. */
 export interface StoreHarness {
@@ -58,4 +58,16 @@ export async function eventually(assertion: () => Promise<void>, timeoutMs = 15_
       if (Date.now() > end) throw error;
     }
   }
+}
+
+/** The names in all pages of a list. */
+export async function namesByPage(store: Store, kind: Kind, options: ListOptions): Promise<string[]> {
+  const names: string[] = [];
+  let more: { continueToken?: string } | undefined = {};
+  while (more) {
+    const page: ResourceList<Kind> = await store.list(kind, { ...options, ...more });
+    names.push(...page.items.map(({ metadata }) => metadata.name));
+    more = page.continueToken === undefined ? undefined : { continueToken: page.continueToken };
+  }
+  return names;
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { describeDeletion } from './contract-deletion.ts';
+import { describeFields } from './contract-fields.ts';
 import { type Current, newVolume, refusal, type StoreHarness } from './contract-helpers.ts';
 import { describeLists } from './contract-lists.ts';
 import { describeModel } from './contract-model.ts';
@@ -27,6 +28,7 @@ export function describeStoreContract(name: string, openStore: () => Promise<Sto
     describeObjects(current);
     describeDeletion(current);
     describeLists(current);
+    describeFields(current);
     describeWatch(current);
     describeModel(current);
 

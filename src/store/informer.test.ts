@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../lib/clock.ts';
+import { FakeClock } from '../lib/fake-clock.ts';
 import { AzekuraError } from '../model/errors.ts';
 import type { Kind } from '../model/kinds.ts';
 import { change } from './change.ts';
@@ -128,6 +129,45 @@ describe('informer', () => {
     });
     expect(told(events).indexOf('deleted replaced')).toBeLessThan(told(events).indexOf('added replaced'));
     expect(informer.list()).toEqual((await store.list('Volume')).items);
+    await informer.close();
+  });
+
+  it('keeps only what its fields select', async () => {
+    await store.create(newVolume('b'));
+    const informer = createInformer(store, 'Volume', { fields: { 'spec.poolName': 'p' } });
+    const events: InformerEvent<'Volume'>[] = [];
+    informer.onChange((event) => events.push(event));
+    await informer.synced;
+    await change(store, 'Volume', 'b', ({ spec }) => ({ spec: { ...spec, poolName: 'p' } }));
+    await change(store, 'Volume', 'b', ({ spec }) => ({ spec: { ...spec, poolName: 'q' } }));
+    await eventually(async () => expect(told(events)).toEqual(['added b', 'deleted b']));
+    expect(informer.list()).toEqual([]);
+    await informer.close();
+  });
+
+  it('lists again when its time has come, and finds what the watch did not tell', async () => {
+    const clock = new FakeClock();
+    const deaf: Store = Object.assign(Object.create(store) as Store, {
+      watch: async function* <K extends Kind>(kind: K, options: WatchOptions = {}): AsyncGenerator<WatchEvent<K>> {
+        for await (const event of store.watch(kind, options)) {
+          yield event;
+          if (event.type !== 'synced') continue;
+          await new Promise<void>((resolve) => options.signal?.addEventListener('abort', () => resolve()));
+          return;
+        }
+      },
+    });
+    const reasons: string[] = [];
+    const onList = (reason: string) => reasons.push(reason);
+    await store.create(newVolume('gone'));
+    const informer = createInformer(deaf, 'Volume', { clock, relistMs: 60_000, onList });
+    await informer.synced;
+    await store.delete('Volume', 'gone');
+    await store.create(newVolume('new'));
+    expect(informer.list().map(({ metadata }) => metadata.name)).toEqual(['gone']);
+    await clock.advance(72_000);
+    await eventually(async () => expect(informer.list().map(({ metadata }) => metadata.name)).toEqual(['new']));
+    expect(reasons).toEqual(['start', 'periodic']);
     await informer.close();
   });
 

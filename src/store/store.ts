@@ -27,7 +27,8 @@ export interface Store {
   list<K extends Kind>(kind: K, options?: ListOptions): Promise<ResourceList<K>>;
 
   /**
-   * Stores a new object: validates it, fills uid, creationTimestamp, generation 1 and the schema's defaults.
+   * Stores a new object: validates it, fills uid, creationTimestamp, generation 1 and the schema's defaults. A status
+   * given with it may be visible a moment later than the rest, and be lost when we die between the two.
    *
    * @throws AzekuraError AlreadyExists, InvalidArgument
    */
@@ -76,7 +77,15 @@ export interface ListOptions {
   readonly continueToken?: string;
   /** All of these labels must be equal. */
   readonly labels?: Readonly<Record<string, string>>;
+  readonly fields?: Fields;
 }
+
+/**
+ * All of these must be equal: metadata.name, or what kinds.ts calls selectable. A field that is absent equals ''. Others
+ * are refused as InvalidArgument. To a watch, an object whose field changes away from the value was deleted, in the
+ * state that it had before.
+ */
+export type Fields = Readonly<Record<string, string>>;
 
 export interface ResourceList<K extends Kind> {
   readonly items: readonly Resource<K>[];
@@ -86,6 +95,7 @@ export interface ResourceList<K extends Kind> {
 
 export interface WatchOptions {
   readonly from?: string;
+  readonly fields?: Fields;
   readonly signal?: AbortSignal;
 }
 

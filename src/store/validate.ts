@@ -1,6 +1,14 @@
 import { z } from 'zod';
 import { AzekuraError } from '../model/errors.ts';
-import { type Kind, kinds, type NewResource, type Resource, type SpecOf, type StatusOf } from '../model/kinds.ts';
+import {
+  type Kind,
+  kinds,
+  type NewResource,
+  nameOf,
+  type Resource,
+  type SpecOf,
+  type StatusOf,
+} from '../model/kinds.ts';
 import { apiVersion, ObjectMeta, OwnerReference } from '../model/meta.ts';
 
 /** Uids become parts of keys. */
@@ -40,7 +48,7 @@ export function newResource<K extends Kind>(object: NewResource<K>, birth: Birth
   const schema = z.object({
     apiVersion: z.string(),
     kind: z.string(),
-    metadata: Meta,
+    metadata: Meta.extend({ name: nameOf(kind) }),
     spec: kinds[kind].spec as unknown as z.ZodType<SpecOf<K>>,
     status: kinds[kind].status as unknown as z.ZodType<StatusOf<K>>,
   });

@@ -1,7 +1,8 @@
 import { AzekuraError } from '../../model/errors.ts';
 import type { Kind, Resource } from '../../model/kinds.ts';
+import { matchesFields } from '../fields.ts';
 import { deepFreeze } from '../frozen.ts';
-import type { WatchEvent } from '../store.ts';
+import type { Fields, WatchEvent } from '../store.ts';
 import type { Table, Tables } from './layout.ts';
 import { eventKey, revisionOfKey } from './records.ts';
 import { under } from './tables.ts';
@@ -16,14 +17,18 @@ export interface History {
     json: string,
     before: string | undefined,
   ): void;
-  /** The next events after a revision, at most `limit`. @throws AzekuraError Expired */
-  read<K extends Kind>(
-    kind: K,
-    after: number,
-    limit: number,
-  ): readonly (WatchEvent<K> & { readonly revision: number })[];
+  /**
+   * The next changes after a revision, at most `limit`, as seen by a watch of these fields: without an event when the
+   * change does not concern it. @throws AzekuraError Expired
+   */
+  read<K extends Kind>(kind: K, after: number, limit: number, fields?: Fields): readonly SeenChange<K>[];
   /** For each object that changed after a revision, its JSON at that revision; undefined when it was not there. @throws AzekuraError Expired */
   changedSince(kind: Kind, revision: number): ReadonlyMap<string, string | undefined>;
+}
+
+export interface SeenChange<K extends Kind> {
+  readonly revision: number;
+  readonly event: WatchEvent<K> | undefined;
 }
 
 interface Extent {
@@ -68,14 +73,16 @@ export function makeHistory({ meta, events, undo }: Tables, limit: number): Hist
       meta.putSync(`history/${kind}`, JSON.stringify({ floor, count }));
     },
 
-    read<K extends Kind>(kind: K, after: number, most: number) {
+    read<K extends Kind>(kind: K, after: number, most: number, fields?: Fields) {
       checkKnown(kind, after);
-      const found: (WatchEvent<K> & { readonly revision: number })[] = [];
+      const found: SeenChange<K>[] = [];
       const range = { start: eventKey(kind, after + 1), end: under(`${kind}/`).end, limit: most };
       for (const { key, value } of events.getRange(range)) {
-        const event = JSON.parse(value) as { type: 'added' | 'modified' | 'deleted'; object: Resource<K> };
+        const change = JSON.parse(value) as Change<K>;
         const revision = revisionOfKey(key);
-        found.push({ type: event.type, object: deepFreeze(event.object), resourceVersion: String(revision), revision });
+        const seen = fields && Object.keys(fields).length > 0 ? through(fields, change, undo.get(key)) : change;
+        const event = seen && { ...seen, object: deepFreeze(seen.object), resourceVersion: String(revision) };
+        found.push({ revision, event });
       }
       return found;
     },
@@ -93,6 +100,27 @@ export function makeHistory({ meta, events, undo }: Tables, limit: number): Hist
       return before;
     },
   };
+}
+
+interface Change<K extends Kind> {
+  readonly type: 'added' | 'modified' | 'deleted';
+  readonly object: Resource<K>;
+}
+
+/** What a watch of these fields sees of a change: who enters the selection is added to it, who leaves it is deleted. */
+function through<K extends Kind>(
+  fields: Fields,
+  { type, object }: Change<K>,
+  undo: string | undefined,
+): Change<K> | undefined {
+  const before = undo === undefined ? null : (JSON.parse(undo) as Resource<K> | null);
+  const was = before !== null && matchesFields(before, fields);
+  const is = type !== 'deleted' && matchesFields(object, fields);
+  if (is) return { type: was ? 'modified' : 'added', object };
+  if (!was || before === null) return undefined;
+  if (type === 'deleted' && matchesFields(object, fields)) return { type, object };
+  const { resourceVersion } = object.metadata;
+  return { type: 'deleted', object: { ...before, metadata: { ...before.metadata, resourceVersion } } };
 }
 
 function oldest(events: Table, kind: Kind, count: number): string[] {

@@ -131,7 +131,7 @@ class LmdbStore implements Store {
   watch<K extends Kind>(kind: K, options: WatchOptions = {}): AsyncIterable<WatchEvent<K>> {
     this.#checkOpen();
     return followHistory(this.#history, this.#changes, knownKind(kind), options, () => {
-      const { items, resourceVersion } = readList(this.#tables, this.#history, kind, {});
+      const { items, resourceVersion } = readList(this.#tables, this.#history, kind, { fields: options.fields ?? {} });
       return {
         items: items.map((object) => ({ type: 'added', object, resourceVersion: object.metadata.resourceVersion })),
         resourceVersion,

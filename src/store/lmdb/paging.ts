@@ -1,5 +1,6 @@
 import { AzekuraError } from '../../model/errors.ts';
 import type { Kind, Resource } from '../../model/kinds.ts';
+import { checkFields, matchesFields } from '../fields.ts';
 import type { ListOptions, ResourceList } from '../store.ts';
 import type { History } from './history.ts';
 import type { Tables } from './layout.ts';
@@ -22,8 +23,9 @@ export function readList<K extends Kind>(
   { objects, meta }: Tables,
   history: History,
   kind: K,
-  { limit, continueToken, labels }: ListOptions,
+  { limit, continueToken, labels, fields }: ListOptions,
 ): ResourceList<K> {
+  checkFields(kind, fields);
   if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0)) {
     throw new AzekuraError(
       'InvalidArgument',
@@ -39,7 +41,7 @@ export function readList<K extends Kind>(
   const items: Resource<K>[] = [];
   for (const { name, json } of merged(objects.getRange({ start, end: range.end }), past, kind, token?.after)) {
     const object = parseObject<K>(json);
-    if (!matches(object, labels)) continue;
+    if (!matches(object, labels) || !matchesFields(object, fields)) continue;
     if (items.length === limit) {
       const after = items[items.length - 1]?.metadata.name ?? name;
       return { items, resourceVersion: String(revision), continueToken: formatToken({ revision, after }) };
@@ -83,7 +85,7 @@ function formatToken({ revision, after }: Token): string {
 }
 
 function parseToken(text: string): Token {
-  const match = /^(\d{1,15})\/([-a-z0-9]{1,63})$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
+  const match = /^(\d{1,15})\/([-.a-z0-9]{1,253})$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
   if (match) return { revision: Number(match[1]), after: match[2] ?? '' };
   throw new AzekuraError('InvalidArgument', 'The continue token is not one that this store gave out.', {
     next: 'List again from the beginning.',

@@ -1,6 +1,6 @@
 import { AzekuraError } from '../../model/errors.ts';
 import type { Kind, Resource } from '../../model/kinds.ts';
-import { namePattern } from '../../model/meta.ts';
+import { nodeNamePattern } from '../../model/meta.ts';
 import { deepFreeze } from '../frozen.ts';
 
 /** An object as it comes out of the tables; its schema was checked when it went in. */
@@ -8,7 +8,7 @@ export type StoredObject = Resource<Kind>;
 
 /** The place of an object; undefined for what cannot be a name, so that no key is built from it. */
 export function objectKey(kind: string, name: string): string | undefined {
-  return name.length <= 63 && namePattern.test(name) ? `${kind}/${name}` : undefined;
+  return name.length <= 253 && nodeNamePattern.test(name) ? `${kind}/${name}` : undefined;
 }
 
 /** The place of an event; the order of keys is the order of revisions. */

@@ -1,4 +1,5 @@
 import type { Kind } from '../../model/kinds.ts';
+import { checkFields } from '../fields.ts';
 import type { WatchEvent, WatchOptions } from '../store.ts';
 import type { History } from './history.ts';
 import { parseRevision } from './records.ts';
@@ -51,9 +52,10 @@ export async function* followHistory<K extends Kind>(
   history: History,
   changes: Changes,
   kind: K,
-  { from, signal }: WatchOptions,
+  { from, fields, signal }: WatchOptions,
   snapshot: () => { readonly items: readonly WatchEvent<K>[]; readonly resourceVersion: string },
 ): AsyncGenerator<WatchEvent<K>, void, void> {
+  checkFields(kind, fields);
   const ended = () => changes.closed || signal?.aborted === true;
   if (ended()) return;
   let cursor: number;
@@ -69,9 +71,9 @@ export async function* followHistory<K extends Kind>(
     cursor = parseRevision(from);
   }
   while (!ended()) {
-    const events = history.read(kind, cursor, batchSize);
-    for (const { revision, ...event } of events) {
-      yield event;
+    const events = history.read(kind, cursor, batchSize, fields);
+    for (const { revision, event } of events) {
+      if (event) yield event;
       if (ended()) return;
       cursor = revision;
     }
