@@ -51,6 +51,8 @@ export const finalizers = {
   agent: 'azekura.dev/agent',
   recycle: 'azekura.dev/recycle',
   group: 'azekura.dev/group',
+  /** On a node's copy of an object: it goes when the cluster has heard that the agent let go. */
+  mirror: 'azekura.dev/mirror',
 } as const;
 
 /** Annotations of ours. */
@@ -67,6 +69,8 @@ export const annotations = {
   requestId: 'azekura.dev/request-id',
   /** On a Pool whose removal was asked for: its own files go too. */
   destroy: 'azekura.dev/destroy',
+  /** On a node's copy of an object: `<generation in the cluster>/<generation here>` that say the same. */
+  mirrored: 'azekura.dev/mirrored',
 } as const;
 
 /** The request that an object was last changed by, as a Task names it. */

@@ -72,6 +72,18 @@ export interface Store {
   close(): Promise<void>;
 }
 
+/** A store that can hold copies of objects that live elsewhere: what a mirror keeps on a node. LMDB is one. */
+export interface LocalStore extends Store {
+  /**
+   * Puts an object there as it stands, whatever is there under its name: uid, creationTimestamp, deletionTimestamp and
+   * generation are the giver's. An object whose deletion was asked for needs a finalizer.
+   *
+   * @param expected resourceVersion of what is there, undefined when nothing is
+   * @throws AzekuraError Conflict when something else is there; InvalidArgument
+   */
+  put<K extends Kind>(object: Resource<K>, expected: string | undefined): Promise<Resource<K>>;
+}
+
 export interface ListOptions {
   readonly limit?: number;
   readonly continueToken?: string;

@@ -56,6 +56,23 @@ export function newResource<K extends Kind>(object: NewResource<K>, birth: Birth
 }
 
 /**
+ * Checks an object that keeps the life it has elsewhere: uid, times and generation are its own.
+ *
+ * @throws AzekuraError InvalidArgument, naming each wrong field
+ */
+export function checkWhole<K extends Kind>(object: Resource<K>): Resource<K> {
+  const kind = knownKind(object.kind);
+  const schema = z.object({
+    apiVersion: z.literal(apiVersion),
+    kind: z.literal(kind),
+    metadata: Meta,
+    spec: kinds[kind].spec as unknown as z.ZodType<SpecOf<K>>,
+    status: kinds[kind].status as unknown as z.ZodType<StatusOf<K>>,
+  });
+  return checked(schema, object, `${kind} ${JSON.stringify(object.metadata.name)}`, '') as Resource<K>;
+}
+
+/**
  * Checks a replacement of spec and metadata.
  *
  * @throws AzekuraError InvalidArgument, naming each wrong field

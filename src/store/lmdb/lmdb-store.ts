@@ -4,8 +4,8 @@ import { type Logger, silentLogger } from '../../lib/log.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import type { Kind, NewResource, Resource } from '../../model/kinds.ts';
 import { deepFreeze } from '../frozen.ts';
-import type { ListOptions, ResourceList, Store, WatchEvent, WatchOptions } from '../store.ts';
-import { checkStatus, checkUpdate, knownKind, newResource } from '../validate.ts';
+import type { ListOptions, LocalStore, ResourceList, WatchEvent, WatchOptions } from '../store.ts';
+import { checkStatus, checkUpdate, checkWhole, knownKind, newResource } from '../validate.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { type History, makeHistory } from './history.ts';
 import { acquireInstanceLock, type InstanceLock } from './instance-lock.ts';
@@ -31,7 +31,7 @@ export interface LmdbStoreOptions {
  *
  * @throws AzekuraError FailedPrecondition when another process holds it, DataLoss when it cannot be read or is newer
  */
-export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
+export async function openLmdbStore(options: LmdbStoreOptions): Promise<LocalStore> {
   const { path, clock, log = silentLogger, historyLimit = 1_000, writtenBy = 'azekura' } = options;
   const lock = await acquireInstanceLock(path);
   try {
@@ -57,7 +57,7 @@ interface Parts {
   readonly log: Logger;
 }
 
-class LmdbStore implements Store {
+class LmdbStore implements LocalStore {
   readonly #tables: Tables;
   readonly #history: History;
   readonly #objects: Objects;
@@ -116,6 +116,12 @@ class LmdbStore implements Store {
     const status = checkStatus(object);
     const { kind, metadata } = object;
     return this.#write(() => this.#objects.updateStatus(kind, metadata.name, metadata, status));
+  }
+
+  async put<K extends Kind>(object: Resource<K>, expected: string | undefined): Promise<Resource<K>> {
+    this.#checkOpen();
+    const checked = checkWhole(object);
+    return this.#write(() => this.#objects.put(checked, expected));
   }
 
   async delete(

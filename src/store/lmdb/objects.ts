@@ -49,6 +49,22 @@ export class Objects {
     return this.#write('added', object, undefined);
   }
 
+  /** See LocalStore.put. What was owned by an object of another uid that this one replaces is an orphan, and stays. */
+  put<K extends Kind>(object: Resource<K>, expected: string | undefined): Resource<K> {
+    const { kind, metadata } = object;
+    const present = this.find(kind, metadata.name);
+    if (present?.metadata.resourceVersion !== expected)
+      throw new AzekuraError('Conflict', `${kind} ${metadata.name} was changed since it was read.`, {
+        next: 'Read it again and repeat the change.',
+      });
+    if (metadata.deletionTimestamp !== undefined && metadata.finalizers.length === 0)
+      throw new AzekuraError('InvalidArgument', `${kind} ${metadata.name} is being deleted and nothing holds it.`);
+    const next = { ...object, metadata: { ...metadata, resourceVersion: expected ?? '' } };
+    if (present) return this.#replace(next, present);
+    checkSize(next);
+    return this.#write('added', next, undefined);
+  }
+
   update<K extends Kind>(
     kind: K,
     name: string,

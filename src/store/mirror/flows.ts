@@ -1,0 +1,99 @@
+import type { AttachmentSpec } from '../../model/attachment.ts';
+import type { Resource, SpecOf } from '../../model/kinds.ts';
+import { finalizers } from '../../model/names.ts';
+
+/** The kinds whose specs flow down to the node and whose statuses flow up. */
+export const mirrorKinds = ['Node', 'Pool', 'Replica', 'Attachment', 'Snapshot', 'SnapshotGroup'] as const;
+export type MirrorKind = (typeof mirrorKinds)[number];
+
+/** An object of one of these kinds; the plan treats them alike. */
+export type Mirrored<K extends MirrorKind = MirrorKind> = Resource<K>;
+
+/** Kinds whose objects stand for something on the node, so that an agent has to let them go. */
+const held: readonly MirrorKind[] = ['Pool', 'Replica', 'Attachment', 'Snapshot'];
+
+/** Whether objects of the kind are held by the agent's finalizer. */
+export function isHeld(kind: MirrorKind): boolean {
+  return held.includes(kind);
+}
+
+export function hasFinalizer(object: Mirrored, finalizer: string): boolean {
+  return object.metadata.finalizers.includes(finalizer);
+}
+
+/** Whether an object of the node's store is the copy of one of the cluster's, and not the node's own. */
+export function isCopy(local: Mirrored): boolean {
+  return hasFinalizer(local, finalizers.mirror);
+}
+
+/** What of an Attachment the kubelet's calls decide on the node, unless the cluster itself asked for a mount. */
+const nodeOwned = ['staged', 'stagingPath', 'published', 'mountOptions', 'observeRequestId'] as const;
+
+/** The spec that the node's copy is to have: each field from the side that writes it. */
+export function specOfCopy<K extends MirrorKind>(remote: Resource<K>, local: Resource<K> | undefined): SpecOf<K> {
+  if (remote.kind !== 'Attachment' || local === undefined) return remote.spec;
+  return attachmentSpec(remote.spec as AttachmentSpec, local.spec as AttachmentSpec) as SpecOf<K>;
+}
+
+function attachmentSpec(remote: AttachmentSpec, local: AttachmentSpec): AttachmentSpec {
+  if (remote.origin === 'mount') return remote;
+  const spec: Partial<Record<keyof AttachmentSpec, unknown>> = { ...remote };
+  for (const field of nodeOwned) {
+    delete spec[field];
+    if (local[field] !== undefined) spec[field] = local[field];
+  }
+  return spec as AttachmentSpec;
+}
+
+/**
+ * Whether two objects of one name stand for the same thing on the node, though one was made anew: then the data here is
+ * what the other one means.
+ */
+export function isSameThing(local: Mirrored, remote: Mirrored): boolean {
+  const key = (object: Mirrored): unknown => {
+    switch (object.kind) {
+      case 'Pool': {
+        const { engine, nodeName, source } = object.spec as SpecOf<'Pool'>;
+        // A typed consent is no part of the place.
+        return [engine, nodeName, source.kind, 'path' in source ? source.path : source];
+      }
+      case 'Replica': {
+        const { volumeId, poolName } = object.spec as SpecOf<'Replica'>;
+        return [volumeId, poolName];
+      }
+      case 'Attachment':
+        return (object.spec as SpecOf<'Attachment'>).volumeId;
+      case 'Snapshot': {
+        const { volumeId, snapshotId } = object.spec as SpecOf<'Snapshot'>;
+        return [volumeId, snapshotId];
+      }
+      default:
+        return object.metadata.name;
+    }
+  };
+  return JSON.stringify(key(local)) === JSON.stringify(key(remote));
+}
+
+/** What else the node has. */
+export interface Surroundings {
+  /** Whether there is a copy of the volume's bytes here. */
+  readonly hasReplica: (volumeId: string) => boolean;
+}
+
+/** Whether a copy may be let go on the node when the cluster knows it no more: nothing is lost with it. */
+export function isDispensable(local: Mirrored, around: Surroundings): boolean {
+  switch (local.kind) {
+    case 'SnapshotGroup':
+      return true;
+    case 'Attachment': {
+      const { origin, staged, published } = local.spec as SpecOf<'Attachment'>;
+      return origin !== 'mount' && !staged && published.length === 0;
+    }
+    case 'Snapshot': {
+      const { volumeId } = local.spec as SpecOf<'Snapshot'>;
+      return volumeId === undefined || !around.hasReplica(volumeId);
+    }
+    default:
+      return false;
+  }
+}

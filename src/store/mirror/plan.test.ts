@@ -1,0 +1,262 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Attachment } from '../../model/kinds.ts';
+import { annotations, finalizers } from '../../model/names.ts';
+import { attachment, replica } from './fixture.ts';
+import { type MirrorAction, planMirror, sameJson } from './plan.ts';
+
+const noReplica = { hasReplica: () => false };
+
+describe('planMirror', () => {
+  it('copies a new object down, with the status that the node had given it before', () => {
+    const remote = replica('a', 3);
+    const known = { ...remote, status: { ...remote.status, sizeBytes: 4096, observedGeneration: 3 } };
+    const action = planMirror('Replica', undefined, known, noReplica);
+    expect(action).toMatchObject({
+      do: 'put',
+      object: {
+        metadata: { uid: 'a', finalizers: [finalizers.agent, finalizers.mirror] },
+        status: { sizeBytes: 4096, observedGeneration: 0 },
+      },
+    });
+  });
+
+  it('holds an object that was made without a finalizer before it copies it', () => {
+    const remote = replica('a', 1);
+    const bare = { ...remote, metadata: { ...remote.metadata, finalizers: [] } };
+    expect(planMirror('Replica', undefined, bare, noReplica)).toEqual({ do: 'hold' });
+  });
+
+  it('leaves the annotations of other programs in the cluster', () => {
+    const remote = replica('a', 1);
+    const annotated = {
+      ...remote,
+      metadata: {
+        ...remote.metadata,
+        annotations: { 'kubectl.kubernetes.io/last-applied': 'x', 'azekura.dev/destroy': 'true' },
+      },
+    };
+    const action = planMirror('Replica', undefined, annotated, noReplica);
+    expect(action.do === 'put' && action.object.metadata.annotations).toEqual({
+      'azekura.dev/destroy': 'true',
+      [annotations.mirrored]: '1/1',
+    });
+  });
+
+  it('keeps a copy that vanished from the cluster, and drops an attachment of which nothing is mounted', () => {
+    const kept = copied(replica('a', 1));
+    expect(planMirror('Replica', kept, undefined, noReplica)).toEqual({ do: 'keep' });
+    const idle = copied(attachment('a', 1));
+    expect(planMirror('Attachment', idle, undefined, noReplica)).toEqual({ do: 'drop' });
+    const used = { ...idle, spec: { ...idle.spec, staged: true } };
+    expect(planMirror('Attachment', used, undefined, noReplica)).toEqual({ do: 'keep' });
+  });
+
+  it("leaves the node's own objects alone", () => {
+    expect(planMirror('Replica', replica('a', 1), undefined, noReplica)).toEqual({ do: 'none' });
+  });
+
+  it('takes an object over that was made anew for the same data, and refuses one for other data', () => {
+    const local = { ...replica('mine', 7), status: { ...replica('mine', 7).status, sizeBytes: 4096 } };
+    const action = planMirror('Replica', local, replica('theirs', 1), noReplica);
+    expect(action).toMatchObject({
+      do: 'put',
+      object: { metadata: { uid: 'theirs', generation: 8 }, status: { sizeBytes: 4096 } },
+    });
+    const other = replica('theirs', 1, { poolName: 'other' });
+    expect(planMirror('Replica', local, other, noReplica)).toEqual({ do: 'conflict' });
+  });
+
+  it('translates the generation that was observed', () => {
+    const local = copied(attachment('a', 4));
+    const seen = { ...local, status: { ...local.status, observedGeneration: local.metadata.generation } };
+    const action = planMirror('Attachment', seen, attachment('a', 4), noReplica);
+    expect(action).toMatchObject({ do: 'report', status: { observedGeneration: 4 } });
+    const early = { ...local, status: { ...local.status, phase: 'Attached' as const } };
+    const before = planMirror('Attachment', early, attachment('a', 4), noReplica);
+    expect(before).toMatchObject({ do: 'report', status: { observedGeneration: 0, phase: 'Attached' } });
+  });
+
+  it('converges from any interleaving of changes, kills and losses, with one writer for each field', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const world = new World();
+        for (const one of steps) world.take(one);
+        world.settle();
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+});
+
+function copied<T extends Attachment | ReturnType<typeof replica>>(remote: T): T {
+  const action = planMirror(remote.kind, undefined, remote as never, noReplica);
+  if (action.do !== 'put') throw new Error(action.do);
+  return action.object as unknown as T;
+}
+
+type Step =
+  | {
+      readonly who: 'cluster';
+      readonly does: 'create' | 'edit' | 'delete' | 'lose' | 'strip';
+      readonly readOnly: boolean;
+    }
+  | { readonly who: 'node'; readonly does: 'observe' | 'publish' | 'unpublish' | 'let go' }
+  | { readonly who: 'mirror' };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      who: fc.constant('cluster' as const),
+      does: fc.constantFrom('create' as const, 'edit' as const, 'delete' as const, 'lose' as const, 'strip' as const),
+      readOnly: fc.boolean(),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      who: fc.constant('node' as const),
+      does: fc.constantFrom('observe' as const, 'publish' as const, 'unpublish' as const, 'let go' as const),
+    }),
+  },
+  { weight: 8, arbitrary: fc.record({ who: fc.constant('mirror' as const) }) },
+);
+
+/** One attachment on both sides. A mirror that is killed between two actions is one that takes no further step. */
+class World {
+  remote: Attachment | undefined;
+  local: Attachment | undefined;
+  #made = 0;
+  #edits = 0;
+  readonly #askedToGo = new Set<string>();
+  readonly #letGo = new Set<string>();
+
+  take(one: Step): void {
+    if (one.who === 'cluster') this.#cluster(one.does, one.readOnly);
+    else if (one.who === 'node') this.#node(one.does);
+    else this.#mirror();
+  }
+
+  /** Changes end; the agent and the mirror go on until both have nothing to do. */
+  settle(): void {
+    for (let round = 0; round < 60; round++) {
+      const before = JSON.stringify([this.local, this.remote]);
+      this.#node('let go');
+      this.#node('observe');
+      const action = this.#mirror();
+      if (action.do === 'none' || action.do === 'keep') {
+        if (before !== JSON.stringify([this.local, this.remote])) continue;
+        this.#expectSame(action);
+        return;
+      }
+    }
+    throw new Error('the two sides never come to rest');
+  }
+
+  #expectSame(action: MirrorAction): void {
+    const { local, remote } = this;
+    if (!remote) {
+      if (local) expect(action.do).toBe('keep');
+      return;
+    }
+    expect(remote.metadata.deletionTimestamp, 'what was asked to go is gone').toBeUndefined();
+    expect(local?.metadata.uid).toBe(remote.metadata.uid);
+    expect(local?.spec.readOnly).toBe(remote.spec.readOnly);
+    expect(remote.status.observedGeneration).toBe(remote.metadata.generation);
+    expect(remote.status.published).toEqual(local?.spec.published.map(({ path }) => path));
+  }
+
+  #cluster(does: 'create' | 'edit' | 'delete' | 'lose' | 'strip', readOnly: boolean): void {
+    const { remote } = this;
+    if (does === 'create') {
+      if (!remote) this.remote = attachment(`uid${++this.#made}`, 1, { readOnly });
+    } else if (!remote) {
+      return;
+    } else if (does === 'edit') {
+      const spec = { ...remote.spec, readOnly, observeRequestId: String(++this.#edits) };
+      this.remote = { ...remote, spec, metadata: { ...remote.metadata, generation: remote.metadata.generation + 1 } };
+    } else if (does === 'delete') {
+      this.#askedToGo.add(remote.metadata.uid);
+      this.remote = gone({
+        ...remote,
+        metadata: { ...remote.metadata, deletionTimestamp: '2026-01-02T00:00:00.000Z' },
+      });
+    } else if (does === 'lose') {
+      this.remote = undefined;
+    } else {
+      this.remote = gone({ ...remote, metadata: { ...remote.metadata, finalizers: [] } });
+    }
+  }
+
+  #node(does: 'observe' | 'publish' | 'unpublish' | 'let go'): void {
+    const { local } = this;
+    if (!local) return;
+    const { metadata, spec, status } = local;
+    if (does === 'observe') {
+      const published = spec.published.map(({ path }) => path);
+      this.local = {
+        ...local,
+        status: { ...status, observedGeneration: metadata.generation, phase: 'Attached', published },
+      };
+    } else if (does === 'let go') {
+      if (metadata.deletionTimestamp === undefined) return;
+      this.#letGo.add(metadata.uid);
+      const left = metadata.finalizers.filter((one) => one !== finalizers.agent);
+      this.local = gone({ ...local, metadata: { ...metadata, finalizers: left } });
+    } else {
+      const published = does === 'publish' ? [{ path: '/pod', readOnly: false }] : [];
+      if (sameJson(published, spec.published)) return;
+      const changed = { ...spec, staged: published.length > 0, published };
+      this.local = { ...local, spec: changed, metadata: { ...metadata, generation: metadata.generation + 1 } };
+    }
+  }
+
+  #mirror(): MirrorAction<'Attachment'> {
+    const action = planMirror('Attachment', this.local, this.remote, noReplica);
+    const { local, remote } = this;
+    switch (action.do) {
+      case 'put': {
+        const { object } = action;
+        if (local) expect(object.spec.published, "the kubelet's wishes are the node's").toEqual(local.spec.published);
+        if (local?.metadata.uid === object.metadata.uid) expect(object.status).toBe(local.status);
+        if (object.metadata.deletionTimestamp !== undefined && local?.metadata.deletionTimestamp === undefined)
+          expect(this.#askedToGo).toContain(object.metadata.uid);
+        this.local = object;
+        break;
+      }
+      case 'drop':
+        expect(local?.spec.published, 'nothing that is in use is let go').toEqual([]);
+        if (local)
+          this.local = { ...local, metadata: { ...local.metadata, deletionTimestamp: '2026-01-03T00:00:00.000Z' } };
+        break;
+      case 'forget':
+        if (local) this.local = gone(without(local, finalizers.mirror));
+        break;
+      case 'hold':
+        if (remote) this.remote = { ...remote, metadata: { ...remote.metadata, finalizers: [finalizers.agent] } };
+        break;
+      case 'release':
+        expect(this.#letGo, 'only the agent lets go').toContain(remote?.metadata.uid);
+        if (remote) this.remote = gone(without(remote, finalizers.agent));
+        break;
+      case 'report':
+        if (remote) this.remote = { ...remote, status: action.status };
+        break;
+      default:
+    }
+    return action;
+  }
+}
+
+function without(object: Attachment, finalizer: string): Attachment {
+  const left = object.metadata.finalizers.filter((one) => one !== finalizer);
+  return { ...object, metadata: { ...object.metadata, finalizers: left } };
+}
+
+/** As a store does: what is to go vanishes with its last finalizer. */
+function gone(object: Attachment): Attachment | undefined {
+  return object.metadata.deletionTimestamp !== undefined && object.metadata.finalizers.length === 0
+    ? undefined
+    : object;
+}
