@@ -73,7 +73,8 @@ export function requiredVersion(goMod: string, module: string): string {
   return version;
 }
 
-function cacheRoot(): string {
+/** Where everything that the labs build and run lies: outside the checkout, safe to delete. */
+export function cacheRoot(): string {
   return process.env.AZEKURA_CACHE_DIR ?? path.join(homedir(), '.cache', 'azekura');
 }
 

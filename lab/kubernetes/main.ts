@@ -1,0 +1,134 @@
+/** `npm run lab -- kubernetes VERB …`: the lab by hand. */
+import { parseArgs } from 'node:util';
+import { allBinaries, type Binary, binariesFor, binary } from './binaries.ts';
+import { build } from './build.ts';
+import { Cluster } from './cluster.ts';
+import { runForeground } from './foreground.ts';
+import { memoryOf } from './memory.ts';
+import { setUpMachine } from './setup.ts';
+
+const usage = `npm run lab -- kubernetes VERB
+
+  build [BINARY…]           builds what the lab runs, once; \`up\` does it too
+  up [--nodes N]            starts a cluster (3 nodes)
+  up --api-only [--controllers]
+                            etcd and kube-apiserver alone
+  down                      ends it; leaves no process, mount, loop device, cgroup or file
+  status                    members, processes, memory
+  kubeconfig                prints the path of an administrator's kubeconfig
+  kubectl ARGS…             helm ARGS…
+  exec MEMBER CMD…          runs a command in cp, node1, …
+  log MEMBER PROCESS        etcd, apiserver, controller-manager, scheduler; containerd, kubelet, proxy
+  stop MEMBER PROCESS       again MEMBER PROCESS
+  kill-node NODE            start-node NODE
+  images NAME…              gives images of the catalogue to all nodes
+  path BINARY               prints where a binary is
+
+--name NAME, or LAB_NAME, names the lab ("lab"): several run side by side.`;
+
+export async function main(args: readonly string[]): Promise<number> {
+  const [verb, ...all] = args;
+  const { name, rest } = takeName(all);
+  const cluster = new Cluster(name);
+  const say = (line: string): void => console.error(line);
+  switch (verb) {
+    case 'build':
+      await setUpMachine(say);
+      await build(rest.length === 0 ? allBinaries : (rest as Binary[]), say);
+      return 0;
+    case 'up': {
+      const { values } = parseArgs({
+        args: rest,
+        options: {
+          nodes: { type: 'string', default: '3' },
+          'api-only': { type: 'boolean' },
+          controllers: { type: 'boolean' },
+        },
+      });
+      const nodes = values['api-only'] ? 0 : Number(values.nodes);
+      if (!Number.isInteger(nodes) || nodes < 0 || nodes > 9) throw new Error('--nodes is 1 to 9');
+      const shape = { nodes, controllers: values.controllers ?? false };
+      await setUpMachine(say);
+      await build(binariesFor(shape), say);
+      await cluster.up(shape, say);
+      say(`export KUBECONFIG=${cluster.kubeconfig}`);
+      return 0;
+    }
+    case 'down':
+      await cluster.down();
+      return 0;
+    case 'status':
+      return status(cluster);
+    case 'kubeconfig':
+      console.log(cluster.kubeconfig);
+      return 0;
+    case 'kubectl':
+    case 'helm':
+      return runForeground([binary(verb), '--kubeconfig', cluster.kubeconfig, ...rest]);
+    case 'exec': {
+      const [member = '', ...argv] = rest;
+      return runForeground(cluster.member(member).entering(argv, { KUBECONFIG: cluster.innerKubeconfig }));
+    }
+    case 'log':
+      process.stdout.write(cluster.member(rest[0] ?? '').log(rest[1] ?? ''));
+      return 0;
+    case 'stop':
+      await cluster.member(rest[0] ?? '').stop(rest[1] ?? '');
+      return 0;
+    case 'again':
+      await cluster.member(rest[0] ?? '').again(rest[1] ?? '');
+      return 0;
+    case 'kill-node':
+      await cluster.killNode(rest[0] ?? '');
+      return 0;
+    case 'start-node':
+      await cluster.startNode(rest[0] ?? '');
+      return 0;
+    case 'images':
+      await cluster.loadNamedImages(rest);
+      return 0;
+    case 'path':
+      console.log(binary(rest[0] as Binary));
+      return 0;
+    default:
+      console.error(usage);
+      return verb === undefined || verb === 'help' ? 0 : 2;
+  }
+}
+
+/** --name wherever it stands before the words of another program. */
+function takeName(args: readonly string[]): { readonly name: string; readonly rest: string[] } {
+  const name = process.env.LAB_NAME ?? 'lab';
+  if (args[0] === '--name' && args[1] !== undefined) return { name: args[1], rest: args.slice(2) };
+  return { name, rest: [...args] };
+}
+
+async function status(cluster: Cluster): Promise<number> {
+  if (!cluster.isUp) {
+    console.log(`lab ${cluster.name}: down`);
+    return 1;
+  }
+  console.log(`lab ${cluster.name}: ${cluster.folder}`);
+  for (const name of ['cp', ...cluster.nodes]) {
+    const member = cluster.member(name);
+    const words = member.processes.map((process) => (member.runs(process) ? process : `${process} (ended)`));
+    console.log(`${name}: ${member.holder === undefined ? 'down' : words.join(' ')}`);
+  }
+  const { processes, pssBytes } = memoryOf(cluster);
+  console.log(`memory: ${processes} processes, ${Math.round(pssBytes / 1e6)} MB`);
+  if (cluster.nodes.length > 0)
+    await runForeground([binary('kubectl'), '--kubeconfig', cluster.kubeconfig, 'get', 'nodes']);
+  return 0;
+}
+
+if (process.argv[1] !== undefined && import.meta.filename === process.argv[1]) {
+  main(process.argv.slice(2)).then(
+    (code) => {
+      process.exitCode = code;
+    },
+    (error: unknown) => {
+      console.error(`Error: ${error instanceof Error ? error.message : String(error)}`);
+      process.exitCode = 1;
+    },
+  );
+}
