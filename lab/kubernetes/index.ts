@@ -77,7 +77,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
 }
 
 /** Takes the lab down when this process ends without having done so: then the keeper's input ends. */
-function startKeeper(name: string): ChildProcess {
+export function startKeeper(name: string): ChildProcess {
   const down = [join(projectRoot, 'node_modules', '.bin', 'tsx'), join(labSources, 'main.ts'), 'down', '--name', name];
   const keeper = spawn('sh', ['-c', 'cat >/dev/null; exec "$@" >/dev/null 2>&1', 'keeper', ...down], {
     detached: true,

@@ -4,15 +4,17 @@ import { allBinaries, type Binary, binariesFor, binary } from './binaries.ts';
 import { build } from './build.ts';
 import { Cluster } from './cluster.ts';
 import { runForeground } from './foreground.ts';
+import { installAzekura } from './install.ts';
 import { memoryOf } from './memory.ts';
 import { setUpMachine } from './setup.ts';
 
 const usage = `npm run lab -- kubernetes VERB
 
   build [BINARY…]           builds what the lab runs, once; \`up\` does it too
-  up [--nodes N]            starts a cluster (3 nodes)
+  up [--nodes N] [--bare]   starts a cluster (3 nodes) with our chart on it, and a pool on each node; --bare: without
   up --api-only [--controllers]
                             etcd and kube-apiserver alone
+  install                   the chart and images of this checkout, again
   down                      ends it; leaves no process, mount, loop device, cgroup or file
   status                    members, processes, memory
   kubeconfig                prints the path of an administrator's kubeconfig
@@ -43,6 +45,7 @@ export async function main(args: readonly string[]): Promise<number> {
           nodes: { type: 'string', default: '3' },
           'api-only': { type: 'boolean' },
           controllers: { type: 'boolean' },
+          bare: { type: 'boolean' },
         },
       });
       const nodes = values['api-only'] ? 0 : Number(values.nodes);
@@ -51,9 +54,13 @@ export async function main(args: readonly string[]): Promise<number> {
       await setUpMachine(say);
       await build(binariesFor(shape), say);
       await cluster.up(shape, say);
+      if (nodes > 0 && !values.bare) await installAzekura(cluster, say);
       say(`export KUBECONFIG=${cluster.kubeconfig}`);
       return 0;
     }
+    case 'install':
+      await installAzekura(cluster, say);
+      return 0;
     case 'down':
       await cluster.down();
       return 0;

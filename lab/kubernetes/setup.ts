@@ -1,9 +1,10 @@
 /** What the lab needs of the machine: Debian packages, and empty folders on which the nodes put their own. */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { run, tryRun } from './exec.ts';
+import { imagePackages } from './image/azekura.ts';
 import { nodeFolders } from './node.ts';
 
-const packages: readonly string[] = [
+const labPackages: readonly string[] = [
   ...['containerd', 'runc', 'containernetworking-plugins'],
   ...['nftables', 'iptables', 'conntrack', 'ethtool', 'iproute2'], // kube-proxy, the CNI plugins, the wiring
   ...['util-linux', 'mount', 'procps', 'openssl'], // unshare, nsenter, flock, losetup; certificates
@@ -21,6 +22,8 @@ export function whyNoLab(): string | undefined {
 
 /** Installs what is missing. Does nothing when all is there. @throws Error when it cannot be installed */
 export async function setUpMachine(say: (line: string) => void): Promise<void> {
+  // The image of this project is made from the machine's packages.
+  const packages = [...new Set([...labPackages, ...imagePackages()])];
   for (const folder of nodeFolders) mkdirSync(folder, { recursive: true });
   // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholders
   const { stdout } = await tryRun([...['dpkg-query', '-W', '-f', '${Package} ${db:Status-Status}\n'], ...packages]);

@@ -26,8 +26,12 @@ export interface Layer {
   readonly programs?: readonly string[];
   /** All files of installed Debian packages but documents, with the libraries that their programs load. */
   readonly packages?: readonly string[];
+  /** Of packages: what lies at or below these paths is left out. */
+  readonly without?: readonly string[];
   /** Files and folders of this machine: destination by source. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Symbolic links: target by path. */
+  readonly links?: Readonly<Record<string, string>>;
   /** Files by content. */
   readonly texts?: Readonly<Record<string, string>>;
 }
@@ -79,12 +83,13 @@ type Plan = readonly Step[];
 async function planLayer(layer: Layer): Promise<Plan> {
   const plan: Step[] = [];
   for (const [path, text] of Object.entries(layer.texts ?? {})) plan.push([path, { text }]);
+  for (const [path, link] of Object.entries(layer.links ?? {})) plan.push([path, { link }]);
   for (const program of layer.programs ?? []) {
     const path = await locate(program);
     plan.push([program.startsWith('/') ? program : `/usr/bin/${program}`, { copy: path }]);
     for (const library of await libraries(path)) plan.push([library, { copy: realpathSync(library) }]);
   }
-  if (layer.packages) plan.push(...(await planPackages(layer.packages)));
+  if (layer.packages) plan.push(...(await planPackages(layer.packages, layer.without ?? [])));
   // What programs are named comes first: busybox must not hide it.
   if (layer.busybox) {
     plan.push(['/tmp', { folder: 0o1777 }]);
@@ -101,13 +106,13 @@ async function planLayer(layer: Layer): Promise<Plan> {
 
 const documents = /^\/usr\/share\/(doc|doc-base|man|info|locale|lintian|bug)\//;
 
-async function planPackages(packages: readonly string[]): Promise<Plan> {
+async function planPackages(packages: readonly string[], without: readonly string[]): Promise<Plan> {
   const plan: Step[] = [];
   const listed = (await run(['dpkg', '-L', ...packages])).split('\n');
   const paths = [...new Set(listed)].filter((path) => path.startsWith('/') && !documents.test(path)).sort();
   const needed = new Set<string>();
   for (const path of paths) {
-    if (!existsSync(path)) continue;
+    if (!existsSync(path) || without.some((each) => path === each || path.startsWith(`${each}/`))) continue;
     const stat = lstatSync(path);
     if (stat.isDirectory()) continue;
     plan.push([path, { copy: path }]);

@@ -1,6 +1,8 @@
 /** The images that the lab itself knows. */
 import { type Binary, binary } from '../binaries.ts';
+import { azekuraArchive } from './azekura.ts';
 import { buildImage, type Image } from './build.ts';
+import { postgresArchive } from './postgres.ts';
 
 const sidecars: readonly Binary[] = [
   'csi-provisioner',
@@ -30,7 +32,8 @@ function image(name: string): Image {
       return goImage(name);
     default: {
       const sidecar = sidecars.find((candidate) => candidate === name);
-      if (sidecar === undefined) throw new Error(`no image ${name}: pause, busybox, labtool, ${sidecars.join(', ')}`);
+      if (sidecar === undefined)
+        throw new Error(`no image ${name}: azekura, postgres, pause, busybox, labtool, ${sidecars.join(', ')}`);
       return goImage(sidecar);
     }
   }
@@ -38,7 +41,8 @@ function image(name: string): Image {
 
 /** The archive of an image, made when it is not there. Its reference is localhost/NAME:1. */
 export function imageArchive(name: string): Promise<string> {
-  return buildImage(image(name));
+  if (name === 'azekura') return azekuraArchive();
+  return name === 'postgres' ? postgresArchive() : buildImage(image(name));
 }
 
 /** What every node has. */

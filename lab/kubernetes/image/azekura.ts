@@ -1,0 +1,35 @@
+/** The project's own image, with the content of deploy/image/Containerfile, made without a registry. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { cacheRoot } from '../../go.ts';
+import { run } from '../exec.ts';
+import { withLock } from '../lock.ts';
+import { projectRoot } from '../paths.ts';
+import { buildImage } from './build.ts';
+
+export const azekuraImage = { repository: 'localhost/azekura', tag: '1' };
+
+/** The Debian packages of the image. */
+export function imagePackages(): readonly string[] {
+  return readFileSync(join(projectRoot, 'deploy/image/packages'), 'utf8').trim().split('\n');
+}
+
+/** The archive of the image of this checkout's dist/. @throws Error before `npm run build` */
+export async function azekuraArchive(tag = azekuraImage.tag): Promise<string> {
+  if (!existsSync(join(projectRoot, 'dist', 'cli.mjs'))) throw new Error('dist/ is missing: run `npm run build`');
+  // One folder, since its path is part of what names the archive.
+  const app = join(cacheRoot(), 'images', 'app');
+  return withLock(join(cacheRoot(), 'locks', 'app-image'), async () => {
+    await run([process.execPath, join(projectRoot, 'deploy/image/stage.mjs'), app]);
+    return buildImage({
+      reference: `${azekuraImage.repository}:${tag}`,
+      layers: [
+        { programs: [process.execPath] },
+        { packages: imagePackages(), busybox: true },
+        { files: { [app]: '/app' }, links: { '/usr/local/bin/node': process.execPath } },
+      ],
+      entrypoint: [process.execPath, '/app/bin/azekura.mjs'],
+      command: ['--help'],
+    });
+  });
+}

@@ -1,0 +1,121 @@
+/** Our chart and images on a running lab, as a user would install them; and pools on its nodes. */
+import { join } from 'node:path';
+import { binary, snapshotCrds } from './binaries.ts';
+import type { Cluster } from './cluster.ts';
+import { azekuraArchive, azekuraImage } from './image/azekura.ts';
+import { imageArchive, sidecarImages } from './image/catalog.ts';
+import { projectRoot } from './paths.ts';
+
+export const release = 'azekura';
+export const systemNamespace = 'azekura-system';
+export const chartFolder = join(projectRoot, 'deploy/chart');
+
+/** Where the agents keep everything: all nodes of a lab share one kernel, so each has a path of its own. */
+export const labDataDir = '/var/lib/azekura/$(NODE_NAME)';
+
+/** What the lab's values differ from the chart's. */
+export function labValues(tag = azekuraImage.tag): Record<string, unknown> {
+  const local = (name: string): object => ({ repository: `localhost/${name}`, tag: '1' });
+  return {
+    image: { repository: azekuraImage.repository, tag, pullPolicy: 'Never' },
+    sidecars: {
+      provisioner: local('csi-provisioner'),
+      attacher: local('csi-attacher'),
+      resizer: local('csi-resizer'),
+      snapshotter: local('csi-snapshotter'),
+    },
+    agent: { dataDir: labDataDir },
+  };
+}
+
+/** The snapshot CRDs and the snapshot-controller, which a cluster has before any driver. */
+export async function installSnapshotController(cluster: Cluster): Promise<void> {
+  await cluster.kubectl(['apply', '-f', snapshotCrds()]);
+  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=30s', '-f', snapshotCrds()]);
+  if (cluster.controlPlane.runs('snapshot-controller')) return;
+  await cluster.run('cp', 'snapshot-controller', [
+    binary('snapshot-controller'),
+    `--kubeconfig=${cluster.innerKubeconfig}`,
+    '--feature-gates=CSIVolumeGroupSnapshot=true',
+  ]);
+}
+
+/** Gives all nodes the image of this checkout's dist/ and those of the sidecars. */
+export async function loadAzekuraImages(cluster: Cluster): Promise<void> {
+  const archives = await Promise.all([azekuraArchive(), ...driverSidecars().map((name) => imageArchive(name))]);
+  await cluster.loadImages(archives);
+}
+
+const driverSidecars = (): readonly string[] => sidecarImages.filter((name) => name !== 'snapshot-controller');
+
+export interface InstallOptions {
+  /** Laid over the lab's values, key by key on the first level. */
+  readonly values?: Readonly<Record<string, unknown>>;
+  /** Another chart than this checkout's. */
+  readonly chart?: string;
+  readonly timeoutSeconds?: number;
+}
+
+/** `helm upgrade --install`, and waits until everything of it is ready. */
+export async function installChart(cluster: Cluster, options: InstallOptions = {}): Promise<void> {
+  await cluster.kubectl(['apply', '-f', join(projectRoot, 'deploy/namespace.yaml')]);
+  const values = { ...labValues(), ...options.values };
+  await cluster.helm(
+    [
+      ...['upgrade', '--install', release, options.chart ?? chartFolder, '--namespace', systemNamespace],
+      ...['--values', '-', '--wait', '--timeout', `${options.timeoutSeconds ?? 180}s`],
+    ],
+    { input: JSON.stringify(values), timeoutMs: 300_000 },
+  );
+}
+
+export async function uninstallChart(cluster: Cluster): Promise<void> {
+  await cluster.helm(['uninstall', release, '--namespace', systemNamespace, '--wait', '--timeout', '120s'], {
+    timeoutMs: 180_000,
+  });
+}
+
+/**
+ * A pool of the file engine on each node, named after it.
+ *
+ * @param sizeBytes of its image file, allocated in full
+ * @param overcommitRatio how many times that thin volumes may be promised
+ */
+export async function createPools(
+  cluster: Cluster,
+  nodes: readonly string[],
+  { sizeBytes, overcommitRatio = 2 }: { readonly sizeBytes: number; readonly overcommitRatio?: number },
+): Promise<void> {
+  const pools = nodes.map((nodeName) => ({
+    apiVersion: 'azekura.dev/v1',
+    kind: 'Pool',
+    metadata: { name: nodeName },
+    spec: {
+      nodeName,
+      source: {
+        kind: 'image',
+        path: `${labDataDir.replace('$(NODE_NAME)', nodeName)}/pools/${nodeName}.img`,
+        sizeBytes,
+      },
+      overcommitRatio,
+      // The host's disk may have none; a lab's data is not meant to last.
+      acceptNoJournal: true,
+    },
+  }));
+  const list = { apiVersion: 'v1', kind: 'List', items: pools };
+  await cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify(list) });
+  const names = nodes.map((name) => `pools.azekura.dev/${name}`);
+  await cluster.kubectl(['wait', '--for=jsonpath={.status.phase}=Ready', '--timeout=120s', ...names], {
+    timeoutMs: 150_000,
+  });
+}
+
+/** All of the above on a cluster that has just started. */
+export async function installAzekura(cluster: Cluster, say: (line: string) => void = () => {}): Promise<void> {
+  await Promise.all([installSnapshotController(cluster), loadAzekuraImages(cluster)]);
+  say('images are loaded');
+  await installChart(cluster);
+  say(`the chart is installed in ${systemNamespace}`);
+  await createPools(cluster, cluster.nodes, { sizeBytes: 4 * 2 ** 30, overcommitRatio: 20 });
+  say('every node has a pool');
+}
