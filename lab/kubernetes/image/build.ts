@@ -114,7 +114,8 @@ async function planPackages(packages: readonly string[], without: readonly strin
   for (const path of paths) {
     if (!existsSync(path) || without.some((each) => path === each || path.startsWith(`${each}/`))) continue;
     const stat = lstatSync(path);
-    if (stat.isDirectory()) continue;
+    // /lib and its like are links where the host has merged them into /usr; in the image they are folders.
+    if (stat.isDirectory() || /^\/[^/]+$/.test(path)) continue;
     plan.push([path, { copy: path }]);
     if (stat.isFile() && (stat.mode & 0o111 || path.includes('.so')))
       for (const library of await libraries(path)) needed.add(library);
