@@ -77,6 +77,7 @@ class NodeAgent implements Agent {
         { running: this.#queue.running },
         'steps still run at the deadline; the next start goes on with them',
       );
+    await this.#tasks.idle();
     await this.#state?.close();
   }
 

@@ -36,6 +36,8 @@ export class AgentContext {
    * folders of what has just begun for leftovers.
    */
   readonly servedPools = new Set<string>();
+  /** uids of attachments that a running pass lets go: their end is no news to it. */
+  readonly leaving = new Set<string>();
   readonly #engineLocks = new KeyedLock();
 
   constructor(deps: AgentDeps, state: AgentState, tasks: TaskBook, trigger: (key: string, afterMs?: number) => void) {

@@ -46,6 +46,7 @@ export class TaskBook {
   readonly #deps: TaskBookDeps;
   /** Tasks that were found running at start, by the uid of their object. */
   readonly #interrupted = new Map<string, Set<string>>();
+  readonly #ending = new Set<Promise<void>>();
 
   constructor(deps: TaskBookDeps) {
     this.#deps = deps;
@@ -89,13 +90,20 @@ export class TaskBook {
     }
   }
 
+  /** Resolves when the records of all operations that have ended are stored. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#ending);
+  }
+
   /** Objects with tasks that an earlier process left running. */
   interruptedObjects(): readonly string[] {
     return [...this.#interrupted.keys()];
   }
 
   /**
-   * Runs an operation and records it.
+   * Runs an operation and records it. The record of a success is not waited for: it goes to the store in the same turn
+   * as what the caller writes next about its object, so that both are flushed together, and either both or none is there
+   * after a crash.
    *
    * @throws AzekuraError what the work throws, always with a blame; what a store that does not answer throws is logged only
    */
@@ -106,7 +114,9 @@ export class TaskBook {
     if (this.#interrupted.get(request.objectUid)?.size === 0) this.#interrupted.delete(request.objectUid);
     try {
       const result = await work({ steps: makeSteps(record, this.#deps.crashPoint), taskName: name });
-      await record.end('Succeeded');
+      const ending = record.end('Succeeded');
+      this.#ending.add(ending);
+      void ending.finally(() => this.#ending.delete(ending));
       return result;
     } catch (error) {
       const blame = causeOfError(error, { step: record.lastStep ?? request.verb, task: name });
@@ -127,7 +137,6 @@ class Record {
   #cancelTimer: () => void = () => {};
   #writing: Promise<void> = Promise.resolve();
   #previous: TaskStatus | undefined;
-  #known = false;
   /** Made by this record: what is stored is its own earlier state, not an earlier attempt. */
   #own = false;
   #ended = false;
@@ -184,16 +193,22 @@ class Record {
   /** History is worth much, but not as much as the operation: an error here is logged only. */
   async #write(state: Pick<TaskStatus, 'phase'> & Partial<TaskStatus>): Promise<void> {
     try {
-      if (!this.#known && (await this.#create(state))) return;
-      await changeStatus(this.#deps.store, 'Task', this.#name, ({ status }) => {
-        if (!this.#own) this.#previous ??= status;
-        return { ...this.#status(state), cause: state.cause };
-      });
+      if (!(await this.#update(state)) && !(await this.#create(state))) await this.#update(state);
     } catch (error) {
       this.#deps.log.warn({ err: error, task: this.#name }, 'the task could not be written');
     }
   }
 
+  /** @returns false when there is no such task yet */
+  async #update(state: Pick<TaskStatus, 'phase'> & Partial<TaskStatus>): Promise<boolean> {
+    const stored = await changeStatus(this.#deps.store, 'Task', this.#name, ({ status }) => {
+      if (!this.#own) this.#previous ??= status;
+      return { ...this.#status(state), cause: state.cause };
+    });
+    return stored !== undefined;
+  }
+
+  /** @returns false when there is such a task */
   async #create(state: Pick<TaskStatus, 'phase'> & Partial<TaskStatus>): Promise<boolean> {
     const { verb, subject, objectUid, requestId } = this.#request;
     try {
@@ -203,12 +218,10 @@ class Record {
         spec: { verb, subject, nodeName: this.#deps.nodeName, ...(requestId === undefined ? {} : { requestId }) },
         status: this.#status(state),
       });
-      this.#known = true;
       this.#own = true;
       return true;
     } catch (error) {
       if (!hasCode(error, 'AlreadyExists')) throw error;
-      this.#known = true;
       return false;
     }
   }

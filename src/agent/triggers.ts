@@ -21,7 +21,11 @@ export function listen(context: AgentContext): void {
     if (own(object.spec.nodeName) && changed(object, type)) trigger(keys.volume(object.spec.volumeId));
   });
   state.attachments.onChange(({ object, type }) => {
-    if (own(object.spec.nodeName) && changed(object, type)) trigger(keys.volume(object.spec.volumeId));
+    const { nodeName } = object.spec;
+    if (!own(nodeName) || !changed(object, type)) return;
+    // The pass that has let it go waits for this and goes on by itself.
+    if (type === 'deleted' && context.leaving.has(object.metadata.uid)) return;
+    trigger(keys.volume(object.spec.volumeId));
   });
   state.snapshots.onChange(({ object, type }) => {
     if (!own(object.spec.nodeName) || !object.spec.volumeId || !changed(object, type)) return;

@@ -233,6 +233,8 @@ export interface VolumeObservation {
 export interface AttachedDevice {
   /** A block device; with `mount` what is mounted, for messages and comparison only. */
   readonly device: string;
+  /** major:minor of the device, where the engine has read it; the agent asks for it otherwise. */
+  readonly deviceNumber?: string;
   /**
    * Set by engines that give a file system instead of a device (nfs, cephfs): the agent mounts it so, and does not probe,
    * format, check, freeze or grow it. The options hold no secret; `secretFile` is a file of mode 0600 with it.

@@ -20,6 +20,12 @@ export interface Kernel {
   // Files. Paths are absolute and never follow a symbolic link in their last part.
   /** Undefined when it is not there. Refuses files above 1 MiB. */
   readTextFile(path: string): Promise<string | undefined>;
+  /**
+   * Ends a batch unless a file holds a text: what follows is done only where it is meant to be.
+   *
+   * @throws FailedPrecondition when the file is not there or does not hold the text
+   */
+  requireText(path: string, text: string): Promise<void>;
   /** Replaces the file in one instant and durably: temporary file, fsync, rename, fsync of the folder. Idempotent. */
   writeTextFile(path: string, text: string, mode?: number, options?: SyncOption): Promise<void>;
   /** With all parents; not an error when it is there. Durable. */
@@ -110,11 +116,16 @@ export interface Kernel {
   // Loop devices
   /** The loop device that stands on the file, if any; costs next to nothing when there is none, however many there are. */
   findLoop(file: string): Promise<LoopDevice | undefined>;
-  /** LOOP_CONFIGURE with 4096-byte blocks and direct I/O, then reads back what the kernel really set. @throws ResourceExhausted with blame NoLoopDevices */
+  /**
+   * LOOP_CONFIGURE with 4096-byte blocks and direct I/O, then reads back what the kernel really set. With `reuse` first
+   * looks for the device that stands on the file already, as it is.
+   *
+   * @throws ResourceExhausted with blame NoLoopDevices
+   */
   attachLoop(
     file: string,
-    options?: { readonly readOnly?: boolean; readonly directIo?: boolean },
-  ): Promise<{ readonly device: string; readonly directIo: boolean }>;
+    options?: { readonly readOnly?: boolean; readonly directIo?: boolean; readonly reuse?: boolean },
+  ): Promise<Pick<LoopDevice, 'device' | 'deviceNumber' | 'directIo' | 'readOnly' | 'logicalBlockBytes'>>;
   /** Detaches and waits until the kernel has let go. Does nothing when the device no longer backs the file. @throws FailedPrecondition (still held) */
   detachLoop(device: string, file: string): Promise<void>;
   /** LOOP_SET_CAPACITY: the device takes over the size of its file. */
@@ -133,7 +144,7 @@ export interface Kernel {
   bindMount(source: string, target: string, options?: { readonly readOnly?: boolean }): Promise<void>;
   /** Not an error when nothing is mounted there. @throws FailedPrecondition (busy) */
   unmount(target: string, options?: { readonly lazy?: boolean }): Promise<void>;
-  /** Makes the mount point: a folder, or an empty file for block volumes. */
+  /** Makes the mount point: a folder, or an empty file for block volumes. Not durable: a power cut takes the mount along. */
   makeMountPoint(path: string, kind: 'directory' | 'file'): Promise<void>;
   /** Removes an empty folder or empty file that is no mount point; not an error when absent or not empty. */
   removeMountPoint(path: string): Promise<void>;

@@ -1,3 +1,4 @@
+import { sameJson } from '../lib/same-json.ts';
 import { hasCode } from '../model/errors.ts';
 import type { Kind, Resource } from '../model/kinds.ts';
 import type { Change, StatusChange, Store } from './store.ts';
@@ -6,7 +7,7 @@ const attempts = 20;
 
 /**
  * Reads, changes and writes an object, again when somebody else was faster. The function is pure: it may run more than
- * once. Returning undefined leaves the object as it is.
+ * once. Returning undefined, or what is there already, leaves the object as it is, and nothing is written.
  *
  * @returns the stored object; undefined when it does not exist (any more)
  * @throws AzekuraError Conflict after twenty lost races, InvalidArgument
@@ -22,11 +23,10 @@ export async function change<K extends Kind>(
     if (!object) return undefined;
     const edited = edit(object);
     if (!edited) return object;
-    return store.update({
-      ...object,
-      metadata: { ...object.metadata, ...edited.metadata },
-      spec: edited.spec ?? object.spec,
-    });
+    const metadata = { ...object.metadata, ...edited.metadata };
+    const spec = edited.spec ?? object.spec;
+    if (sameJson(metadata, object.metadata) && sameJson(spec, object.spec)) return object;
+    return store.update({ ...object, metadata, spec });
   });
 }
 
@@ -42,7 +42,9 @@ export async function changeStatus<K extends Kind>(
     if (!object) return undefined;
     const edited = edit(object);
     if (!edited) return object;
-    return store.updateStatus({ ...object, status: { ...object.status, ...edited } });
+    const status = { ...object.status, ...edited };
+    if (sameJson(status, object.status)) return object;
+    return store.updateStatus({ ...object, status });
   });
 }
 

@@ -23,6 +23,26 @@ export type WritableMeta = z.output<typeof WritableMeta>;
 /** Largest object as JSON; the limit of etcd, so that what fits here fits there. */
 export const maximumObjectBytes = 1024 * 1024;
 
+/** Made once: zod compiles a schema when it is used first, which costs more than many checks. */
+const schemas = Object.fromEntries(
+  Object.entries(kinds).map(([kind, { spec, status }]) => [
+    kind,
+    {
+      made: z.object({
+        apiVersion: z.string(),
+        kind: z.string(),
+        metadata: Meta.extend({ name: nameOf(kind as Kind) }),
+        spec,
+        status,
+      }),
+      kept: z.object({ apiVersion: z.literal(apiVersion), kind: z.literal(kind), metadata: Meta, spec, status }),
+      writable: z.object({ metadata: WritableMeta, spec }),
+    },
+  ]),
+) as unknown as Readonly<
+  Record<Kind, { readonly made: z.ZodType; readonly kept: z.ZodType; readonly writable: z.ZodType }>
+>;
+
 /** What the store adds to a new object. */
 export interface Birth {
   readonly uid: string;
@@ -45,14 +65,7 @@ export function newResource<K extends Kind>(object: NewResource<K>, birth: Birth
     spec: object.spec,
     status: object.status ?? {},
   };
-  const schema = z.object({
-    apiVersion: z.string(),
-    kind: z.string(),
-    metadata: Meta.extend({ name: nameOf(kind) }),
-    spec: kinds[kind].spec as unknown as z.ZodType<SpecOf<K>>,
-    status: kinds[kind].status as unknown as z.ZodType<StatusOf<K>>,
-  });
-  return checked(schema, candidate, subject, '') as Resource<K>;
+  return checked(schemas[kind].made, candidate, subject, '') as Resource<K>;
 }
 
 /**
@@ -62,14 +75,7 @@ export function newResource<K extends Kind>(object: NewResource<K>, birth: Birth
  */
 export function checkWhole<K extends Kind>(object: Resource<K>): Resource<K> {
   const kind = knownKind(object.kind);
-  const schema = z.object({
-    apiVersion: z.literal(apiVersion),
-    kind: z.literal(kind),
-    metadata: Meta,
-    spec: kinds[kind].spec as unknown as z.ZodType<SpecOf<K>>,
-    status: kinds[kind].status as unknown as z.ZodType<StatusOf<K>>,
-  });
-  return checked(schema, object, `${kind} ${JSON.stringify(object.metadata.name)}`, '') as Resource<K>;
+  return checked(schemas[kind].kept, object, `${kind} ${JSON.stringify(object.metadata.name)}`, '') as Resource<K>;
 }
 
 /**
@@ -81,9 +87,12 @@ export function checkUpdate<K extends Kind>(
   object: Resource<K>,
 ): { readonly metadata: WritableMeta; readonly spec: SpecOf<K> } {
   const kind = knownKind(object.kind);
-  const schema = z.object({ metadata: WritableMeta, spec: kinds[kind].spec as unknown as z.ZodType<SpecOf<K>> });
   const { metadata, spec } = object;
-  return checked(schema, { metadata, spec }, `${kind} ${JSON.stringify(metadata.name)}`, '');
+  const subject = `${kind} ${JSON.stringify(metadata.name)}`;
+  return checked(schemas[kind].writable, { metadata, spec }, subject, '') as {
+    metadata: WritableMeta;
+    spec: SpecOf<K>;
+  };
 }
 
 /**

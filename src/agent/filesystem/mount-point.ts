@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import type { Kernel } from '../../host/kernel.ts';
+import type { FileStat, Kernel } from '../../host/kernel.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
 import type { AgentContext } from '../context.ts';
@@ -64,41 +64,53 @@ export function checkPath(path: string, dataDir: string): void {
 /**
  * Checks that nothing is mounted at the path and nothing lies in it.
  *
+ * @returns the folders, and the path itself, that must be made for it to exist; outermost first
  * @throws AzekuraError FailedPrecondition with blame MountPointBusy
  */
-export async function checkFree(context: AgentContext, path: string, mode: 'filesystem' | 'block'): Promise<void> {
+export async function checkFree(
+  context: AgentContext,
+  path: string,
+  mode: 'filesystem' | 'block',
+): Promise<readonly string[]> {
   const busy = (problem: string) => blamed('FailedPrecondition', makeCause('MountPointBusy', { path, problem }));
   const mount = topMount(await context.deps.host.mounts(), path);
   if (mount) throw busy(`${mount.source} (${mount.filesystem}) is mounted there`);
   const kernel = context.ownKernel;
-  const stat = await kernel.stat(path);
-  if (!stat) {
-    await checkParents(kernel, path, busy);
-    return;
-  }
+  // Both at once: mostly the path is missing and its folder is not.
+  const [stat, parent] = await kernel.batch([
+    { call: 'stat', args: [path] },
+    { call: 'stat', args: [posix.dirname(path)] },
+  ]);
+  if (!stat) return [...(await missingParents(kernel, posix.dirname(path), parent, busy)), path];
   if (mode === 'block') {
     if (stat.kind !== 'file' || stat.sizeBytes > 0)
       throw busy('a raw block volume needs an empty file, or nothing, there');
-    return;
+    return [];
   }
   if (stat.kind !== 'directory') throw busy('it is not a folder');
   const names = (await kernel.listDirectory(path)) ?? [];
   if (names.length > 0) throw busy('it is not empty');
+  return [];
 }
 
-async function checkParents(kernel: Kernel, path: string, busy: (problem: string) => AzekuraError): Promise<void> {
-  for (let folder = posix.dirname(path); folder !== '/'; folder = posix.dirname(folder)) {
-    const stat = await kernel.stat(folder);
-    if (!stat) continue;
+/** @param first what stands at the innermost folder */
+async function missingParents(
+  kernel: Kernel,
+  innermost: string,
+  first: FileStat | undefined,
+  busy: (problem: string) => AzekuraError,
+): Promise<string[]> {
+  const missing: string[] = [];
+  let stat = first;
+  for (let folder = innermost; folder !== '/'; folder = posix.dirname(folder)) {
+    if (folder !== innermost) stat = await kernel.stat(folder);
+    if (!stat) {
+      missing.unshift(folder);
+      continue;
+    }
     // A link in the middle of a path is followed by the kernel; a folder behind it is as good as any.
     if (stat.kind !== 'directory' && stat.kind !== 'symlink') throw busy(`${folder} is not a folder`);
-    return;
+    break;
   }
-}
-
-/** The folders, and the path itself, that must be made for it to exist; outermost first. */
-export async function missingParts(kernel: Kernel, path: string): Promise<string[]> {
-  const missing: string[] = [];
-  for (let part = path; part !== '/' && !(await kernel.stat(part)); part = posix.dirname(part)) missing.unshift(part);
   return missing;
 }

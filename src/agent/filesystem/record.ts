@@ -36,11 +36,14 @@ export async function readRecord(context: AgentContext, volumeId: string): Promi
   }
 }
 
-/** Replaces the record durably; one that says nothing is removed. */
+/**
+ * Replaces the record; one that says nothing is removed. It must outlive the process, not a power cut, which takes the
+ * mounts along: what may then be left are empty folders.
+ */
 export async function writeRecord(context: AgentContext, volumeId: string, record: MountRecord): Promise<void> {
   const path = recordPath(context, volumeId);
   if (record.stagingPath === undefined && record.publications.length === 0) await context.ownKernel.removeTree(path);
-  else await context.ownKernel.writeTextFile(path, `${JSON.stringify(record)}\n`, 0o600);
+  else await context.ownKernel.writeTextFile(path, `${JSON.stringify(record)}\n`, 0o600, { sync: false });
 }
 
 /** Ids of volumes with a record. */

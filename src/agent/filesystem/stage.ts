@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Kernel } from '../../host/kernel.ts';
+import type { FilesystemStat, Kernel } from '../../host/kernel.ts';
 import type { Steps } from '../../lib/steps.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, toAzekuraError } from '../../model/errors.ts';
@@ -29,6 +29,8 @@ export interface Staged {
   /** As the superblock says; a journal that was replayed since may have made it larger. */
   readonly sizeBytes: number;
   readonly causes: readonly Cause[];
+  /** As it is seen after the mount. */
+  readonly space: FilesystemStat;
 }
 
 /**
@@ -38,7 +40,7 @@ export interface Staged {
  * @throws AzekuraError FailedPrecondition with blame FilesystemNeedsCheck or MountFailed
  */
 export async function stage(context: AgentContext, steps: Steps, request: StageRequest): Promise<Staged> {
-  const { volumeId, volumeName, device, target, readOnly } = request;
+  const { volumeId, volumeName, device, readOnly } = request;
   const kernel = context.volumeKernel(volumeId);
   const found = await kernel.probeFilesystem(device);
   if (found?.filesystem !== 'xfs' && found?.filesystem !== 'ext4') {
@@ -48,7 +50,6 @@ export async function stage(context: AgentContext, steps: Steps, request: StageR
     throw blamed('FailedPrecondition', makeCause('FilesystemNeedsCheck', { volume: volumeName, problem }));
   }
   const { filesystem } = found;
-  await steps.run('agent.mount.make-staging', () => kernel.makeMountPoint(target, 'directory'));
   const causes: Cause[] = [];
   if (!readOnly) {
     if (request.clone && found.uuid !== freshUuid(volumeId))
@@ -56,8 +57,8 @@ export async function stage(context: AgentContext, steps: Steps, request: StageR
     if (filesystem === 'ext4' && found.sizeBytes < request.deviceBytes)
       causes.push(...(await growUnmounted(context, steps, request)));
   }
-  await steps.run('agent.mount.stage', () => mountWithFallback(kernel, request, filesystem));
-  return { filesystem, sizeBytes: found.sizeBytes, causes };
+  const space = await steps.run('agent.mount.stage', () => mountWithFallback(kernel, request, filesystem));
+  return { filesystem, sizeBytes: found.sizeBytes, causes, space };
 }
 
 /**
@@ -80,10 +81,15 @@ async function giveFreshUuid(
 ): Promise<void> {
   const { volumeId, device, target } = request;
   try {
-    if (!clean) {
-      await kernel.mount({ source: device, target, filesystem, options: filesystem === 'xfs' ? ['nouuid'] : [] });
-      await kernel.unmount(target);
-    }
+    if (!clean)
+      await kernel.batch([
+        { call: 'makeMountPoint', args: [target, 'directory'] },
+        {
+          call: 'mount',
+          args: [{ source: device, target, filesystem, options: filesystem === 'xfs' ? ['nouuid'] : [] }],
+        },
+        { call: 'unmount', args: [target] },
+      ]);
     await kernel.setFilesystemUuid(device, filesystem, freshUuid(volumeId));
   } catch (err) {
     if (toAzekuraError(err).blame?.code === 'HungCall') throw err;
@@ -95,7 +101,7 @@ async function mountWithFallback(
   kernel: Kernel,
   request: StageRequest,
   filesystem: MountableFilesystem,
-): Promise<void> {
+): Promise<FilesystemStat> {
   const { device, target, readOnly, volumeName } = request;
   const base = [...request.options.filter((option) => option !== 'ro' && option !== 'rw'), ...(readOnly ? ['ro'] : [])];
   const attempts: string[][] = [base];
@@ -105,8 +111,12 @@ async function mountWithFallback(
   let failure: AzekuraError | undefined;
   for (const options of attempts) {
     try {
-      await kernel.mount({ source: device, target, filesystem, options });
-      return;
+      const [, , space] = await kernel.batch([
+        { call: 'makeMountPoint', args: [target, 'directory'] },
+        { call: 'mount', args: [{ source: device, target, filesystem, options }] },
+        { call: 'statfs', args: [target] },
+      ]);
+      return space;
     } catch (error) {
       failure = toAzekuraError(error);
       if (failure.details.errno !== 'EINVAL' && failure.details.errno !== 'EROFS') break;

@@ -18,9 +18,9 @@ export async function observeAttachment(
   device: AttachedDevice | undefined,
   record: MountRecord,
 ): Promise<SeenAttachment> {
+  const look = device && (await lookOf(context, attachment.spec.volumeId, device));
   const mounts = await context.deps.host.mounts();
   const stagingPath = record.stagingPath ?? stagingPathOf(context, attachment);
-  const look = device && (await lookOf(context, attachment.spec.volumeId, device.device));
   const stagingMount = topMount(mounts, stagingPath);
   // A path that somebody else gave is not ours before we have recorded it.
   const known = record.stagingPath !== undefined || attachment.spec.stagingPath === undefined;
@@ -44,9 +44,9 @@ export async function observeAttachment(
 }
 
 /** How the device appears in the mount table. */
-export async function lookOf(context: AgentContext, volumeId: string, device: string): Promise<Look> {
-  const stat = await context.volumeKernel(volumeId).stat(device);
-  return { device, deviceNumber: stat?.deviceNumber };
+async function lookOf(context: AgentContext, volumeId: string, device: AttachedDevice): Promise<Look> {
+  const deviceNumber = device.deviceNumber ?? (await context.volumeKernel(volumeId).stat(device.device))?.deviceNumber;
+  return { device: device.device, deviceNumber };
 }
 
 /**

@@ -1,11 +1,12 @@
 import type { AttachedDevice, Engine, VolumeRef } from '../../engines/contract.ts';
+import type { FilesystemStat } from '../../host/kernel.ts';
 import type { Steps } from '../../lib/steps.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { Attachment, Replica } from '../../model/kinds.ts';
 import type { AgentContext } from '../context.ts';
-import { checkFree, checkPath, missingParts } from '../filesystem/mount-point.ts';
-import { type MountRecord, readRecord, writeRecord } from '../filesystem/record.ts';
+import { checkFree, checkPath } from '../filesystem/mount-point.ts';
+import { type MountRecord, writeRecord } from '../filesystem/record.ts';
 import { type Staged, stage } from '../filesystem/stage.ts';
 import { poolIsShort } from '../pool/room.ts';
 import { stagingPathOf } from './attachment-observe.ts';
@@ -26,6 +27,8 @@ export interface AttachmentWork {
   record: MountRecord;
   /** Set when the operation has mounted the file system. */
   staged?: Staged;
+  /** Room in the file system as the operation has read it last. */
+  space?: FilesystemStat | undefined;
   readonly causes: Cause[];
 }
 
@@ -90,6 +93,7 @@ async function stageVolume(work: AttachmentWork): Promise<void> {
     clone: spec.source?.kind === 'snapshot' || spec.source?.kind === 'replica',
     poolShort: poolIsShort(context, spec.poolName),
   });
+  work.space = work.staged.space;
   work.causes.push(...work.staged.causes);
   if (work.attachedBefore) await letWrite(work, target);
 }
@@ -97,10 +101,8 @@ async function stageVolume(work: AttachmentWork): Promise<void> {
 async function unstage(work: AttachmentWork): Promise<void> {
   const { context, attachment, steps } = work;
   const target = work.record.stagingPath ?? stagingPathOf(context, attachment);
-  const kernel = context.volumeKernel(attachment.spec.volumeId);
   await letWrite(work, target);
-  await steps.run('agent.mount.unstage', () => unmountOrName(work, target));
-  await steps.run('agent.mount.remove-staging', () => kernel.removeMountPoint(target));
+  await steps.run('agent.mount.unstage', () => unmountAndRemove(work, target, [target]));
 }
 
 /**
@@ -122,30 +124,31 @@ async function publish(work: AttachmentWork, path: string, readOnly: boolean): P
   if (!device) throw new AzekuraError('Internal', 'a volume is published after it is attached');
   checkPath(path, context.deps.dataDir);
   const known = work.record.publications.some((publication) => publication.path === path);
-  await checkFree(context, path, access);
-  const kernel = context.volumeKernel(volumeId);
+  const created = await checkFree(context, path, access);
   if (!known) {
-    const created = await missingParts(context.ownKernel, path);
     await steps.run('agent.publish.record', () =>
-      saveRecord(work, { ...work.record, publications: [...work.record.publications, { path, created }] }),
+      saveRecord(work, {
+        ...work.record,
+        publications: [...work.record.publications, { path, created: [...created] }],
+      }),
     );
   }
-  await steps.run('agent.publish.make-mount-point', () =>
-    kernel.makeMountPoint(path, access === 'block' ? 'file' : 'directory'),
-  );
   const source = access === 'block' ? device.device : stagingPathOf(context, attachment);
-  await steps.run('agent.publish.bind', () => kernel.bindMount(source, path, { readOnly }));
+  await steps.run('agent.publish.bind', () =>
+    context.volumeKernel(volumeId).batch([
+      { call: 'makeMountPoint', args: [path, access === 'block' ? 'file' : 'directory'] },
+      { call: 'bindMount', args: [source, path, { readOnly }] },
+    ]),
+  );
 }
 
 async function unpublish(work: AttachmentWork, path: string, mounted: boolean): Promise<void> {
-  const { context, attachment, steps } = work;
-  const kernel = context.volumeKernel(attachment.spec.volumeId);
-  if (mounted) await steps.run('agent.unpublish.unbind', () => unmountOrName(work, path));
+  const { steps } = work;
   const publication = work.record.publications.find((one) => one.path === path);
+  const made = publication?.created.toReversed() ?? [];
+  if (mounted || made.length > 0)
+    await steps.run('agent.unpublish.unbind', () => unmountAndRemove(work, mounted ? path : undefined, made));
   if (!publication) return;
-  await steps.run('agent.unpublish.remove-mount-point', async () => {
-    for (const part of publication.created.toReversed()) await kernel.removeMountPoint(part);
-  });
   await steps.run('agent.unpublish.forget', () =>
     saveRecord(work, { ...work.record, publications: work.record.publications.filter((one) => one !== publication) }),
   );
@@ -153,16 +156,31 @@ async function unpublish(work: AttachmentWork, path: string, mounted: boolean): 
 
 async function saveRecord(work: AttachmentWork, record: MountRecord): Promise<void> {
   await writeRecord(work.context, work.attachment.spec.volumeId, record);
-  work.record = await readRecord(work.context, work.attachment.spec.volumeId);
+  work.record = record;
 }
 
-/** Unmounts; when something holds the mount, the error says who. @throws AzekuraError FailedPrecondition with blame InUse */
-async function unmountOrName(work: AttachmentWork, target: string): Promise<void> {
+/**
+ * Unmounts and removes mount points; when something holds the mount, the error says who.
+ *
+ * @param target what is unmounted first, if anything
+ * @param made in the order in which they are removed
+ * @throws AzekuraError FailedPrecondition with blame InUse
+ */
+async function unmountAndRemove(
+  work: AttachmentWork,
+  target: string | undefined,
+  made: readonly string[],
+): Promise<void> {
   const { context, attachment } = work;
   try {
-    await context.volumeKernel(attachment.spec.volumeId).unmount(target);
+    await context
+      .volumeKernel(attachment.spec.volumeId)
+      .batch([
+        ...(target === undefined ? [] : [{ call: 'unmount' as const, args: [target] as const }]),
+        ...made.map((path) => ({ call: 'removeMountPoint' as const, args: [path] as const })),
+      ]);
   } catch (error) {
-    if (!hasCode(error, 'FailedPrecondition')) throw error;
+    if (target === undefined || !hasCode(error, 'FailedPrecondition')) throw error;
     const holders = await context.deps.host.holders({ path: target });
     const holder = holders.join(', ') || 'a process that could not be found';
     throw blamed(

@@ -1,4 +1,5 @@
-import type { AttachedDevice, VolumeRef } from '../../engines/contract.ts';
+import type { AttachedDevice, VolumeObservation, VolumeRef } from '../../engines/contract.ts';
+import type { FilesystemStat } from '../../host/kernel.ts';
 import type { AttachmentStatus } from '../../model/attachment.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
 import { blamed, toAzekuraError } from '../../model/errors.ts';
@@ -18,19 +19,20 @@ import { type AttachmentWork, forgetRecord, takeStep } from './attachment-steps.
  * Converges the attachment of a volume on this node.
  *
  * @param replica the copy whose device is to be used; undefined when there is none here
- * @param hold keeps it detached for now: a restore or repair is due first
+ * @param options.hold keeps it detached for now: a restore or repair is due first
+ * @param options.seen what the same look has shown of the replica a moment ago
  * @throws AzekuraError after the cause has been written to the attachment
  */
 export async function reconcileAttachment(
   context: AgentContext,
   attachment: Attachment,
   replica: Replica | undefined,
-  hold: boolean,
+  options: { readonly hold?: boolean; readonly seen?: VolumeObservation | undefined } = {},
 ): Promise<void> {
   try {
     const leaving = attachment.metadata.deletionTimestamp !== undefined;
-    if (hold && !leaving) return;
-    const converged = await converge(context, attachment, replica, leaving);
+    if (options.hold && !leaving) return;
+    const converged = await converge(context, attachment, replica, leaving, options.seen);
     await context.tasks.settle(attachment.metadata.uid, 'Succeeded');
     if (leaving) await letGo(context, attachment);
     else await writeStatus(context, attachment, converged);
@@ -53,10 +55,13 @@ async function converge(
   attachment: Attachment,
   replica: Replica | undefined,
   leaving: boolean,
+  observed: VolumeObservation | undefined,
 ): Promise<Partial<AttachmentStatus>> {
   const { volumeId } = attachment.spec;
-  const record = await readRecord(context, volumeId);
-  const here = await observeDevice(context, attachment, replica);
+  const [record, here] = await Promise.all([
+    readRecord(context, volumeId),
+    observeDevice(context, attachment, replica, observed),
+  ]);
   // What works is not taken down because its pool cannot be looked at just now.
   if (here.problem && !leaving) throw here.problem;
   const seen = await observeAttachment(context, attachment, here.device, record);
@@ -76,7 +81,7 @@ async function converge(
   const kept = keptLayer(attachment);
   if (plan.length === 0 && growTo === undefined && !(leaving && recorded)) {
     if (here.problem) throw here.problem;
-    return leaving ? {} : statusOf(context, attachment, seen, here.device, work.causes, kept);
+    return leaving ? {} : statusOf(context, attachment, seen, here.device, work.causes, { filesystem: kept });
   }
   return context.tasks.run(
     {
@@ -97,7 +102,11 @@ async function converge(
       }
       const layer = await grow(running, growTo);
       const after = await observeAttachment(context, attachment, running.device, running.record);
-      return statusOf(context, attachment, after, running.device, running.causes, layer ?? kept);
+      return statusOf(context, attachment, after, running.device, running.causes, {
+        filesystem: layer ?? kept,
+        space: running.space,
+        measure: layer !== undefined,
+      });
     },
   );
 }
@@ -113,6 +122,7 @@ async function observeDevice(
   context: AgentContext,
   attachment: Attachment,
   replica: Replica | undefined,
+  observed: VolumeObservation | undefined,
 ): Promise<Here> {
   if (!replica) {
     if (attachment.metadata.deletionTimestamp) return {};
@@ -122,7 +132,7 @@ async function observeDevice(
   }
   try {
     const volume = context.volumeRef(replica);
-    const seen = await context.engine(replica.spec.policy.engine).volumes.observe(volume);
+    const seen = observed ?? (await context.engine(replica.spec.policy.engine).volumes.observe(volume));
     return { volume, device: seen.attached };
   } catch (error) {
     return { problem: toAzekuraError(error) };
@@ -159,10 +169,12 @@ async function grow(work: AttachmentWork, toBytes: number | undefined): Promise<
   const bytes = replica.status.sizeBytes;
   const fits = staged !== undefined && staged.sizeBytes >= bytes;
   const blocked = work.causes.some((cause) => cause.code === 'FilesystemGrowthBlocked');
-  if (!fits && !blocked && !readOnly)
+  if (!fits && !blocked && !readOnly) {
+    work.space = undefined;
     work.causes.push(
       ...(await growMounted(context, work.steps, { volumeId, volumeName, mountPoint: target, filesystem })),
     );
+  }
   return { kind: 'filesystem', name: filesystem, target, details: { [grownTo]: String(bytes) } };
 }
 
@@ -172,14 +184,25 @@ async function statusOf(
   seen: SeenAttachment,
   device: AttachedDevice | undefined,
   causes: readonly Cause[],
-  filesystem: Layer | undefined,
+  figures: {
+    readonly filesystem: Layer | undefined;
+    /** Room in the file system, when it has just been read. */
+    readonly space?: FilesystemStat | undefined;
+    /** Whether it may have changed. */
+    readonly measure?: boolean;
+  },
 ): Promise<Partial<AttachmentStatus>> {
+  const { filesystem, space: known, measure = false } = figures;
   const published = attachment.spec.published
     .map((one) => one.path)
     .filter((path) => seen.publications.get(path)?.state === 'ours');
   const mounted = attachment.spec.access === 'filesystem' && attachment.spec.staged;
   const stagingPath = mounted ? stagingPathOf(context, attachment) : undefined;
-  const space = stagingPath && (await context.volumeKernel(attachment.spec.volumeId).statfs(stagingPath));
+  // Later figures are those of usage.ts.
+  const unknown = measure || attachment.status.filesystemBytes === undefined;
+  const space =
+    known ??
+    (stagingPath && unknown ? await context.volumeKernel(attachment.spec.volumeId).statfs(stagingPath) : undefined);
   // A growth that had to wait is over when the file system has been mounted anew; nothing else tells.
   const waiting = attachment.status.causes.filter(
     (cause) => cause.code === 'FilesystemGrowthBlocked' && filesystem === keptLayer(attachment),

@@ -1,3 +1,4 @@
+import type { VolumeObservation } from '../../engines/contract.ts';
 import type { RunResult } from '../../lib/work-queue.ts';
 import { toAzekuraError } from '../../model/errors.ts';
 import type { Replica } from '../../model/kinds.ts';
@@ -30,13 +31,22 @@ export async function reconcileVolume(context: AgentContext, volumeId: string): 
     const { state } = context;
     const leaving = state.attachmentOf(volumeId);
     if (leaving?.metadata.deletionTimestamp) {
+      const { name, uid } = leaving.metadata;
+      context.leaving.add(uid);
       const replica = await usedReplica(context, volumeId);
-      await attempt(() => reconcileAttachment(context, leaving, replica, false));
+      await attempt(() => reconcileAttachment(context, leaving, replica));
       // The informer will tell that it is gone; what follows must not be held up by it.
-      if (failures.length === 0) await gone(context, leaving.metadata.name);
+      if (failures.length === 0) await gone(context, name);
+      context.leaving.delete(uid);
     }
-    for (const replica of state.replicasOf(volumeId))
-      if (!replica.metadata.deletionTimestamp) await attempt(() => reconcileReplica(context, replica));
+    const seen = new Map<string, VolumeObservation>();
+    for (const replica of state.replicasOf(volumeId)) {
+      if (replica.metadata.deletionTimestamp) continue;
+      await attempt(async () => {
+        const observation = await reconcileReplica(context, replica);
+        if (observation) seen.set(replica.metadata.name, observation);
+      });
+    }
 
     const attachment = state.attachmentOf(volumeId);
     if (attachment && !attachment.metadata.deletionTimestamp) {
@@ -45,12 +55,16 @@ export async function reconcileVolume(context: AgentContext, volumeId: string): 
       const pending = replica === undefined && state.replicasOf(volumeId).length > 0;
       if (!pending)
         await attempt(() =>
-          reconcileAttachment(context, attachment, replica, replica !== undefined && holdsAttachment(replica)),
+          reconcileAttachment(context, attachment, replica, {
+            hold: replica !== undefined && holdsAttachment(replica),
+            seen: replica && seen.get(replica.metadata.name),
+          }),
         );
     }
     await attempt(() => reconcileSnapshots(context, volumeId));
     for (const replica of state.replicasOf(volumeId))
-      if (replica.metadata.deletionTimestamp) await attempt(() => reconcileReplica(context, replica));
+      if (replica.metadata.deletionTimestamp)
+        await attempt(async () => void (await reconcileReplica(context, replica)));
     if (failures.length > 0) throw toAzekuraError(failures[0]);
     scheduleUsage(context, volumeId);
     return undefined;

@@ -32,9 +32,13 @@ const mostRounds = 8;
 /**
  * Converges one replica of this node.
  *
+ * @returns what was seen of it at the end; undefined when it is gone
  * @throws AzekuraError after the cause has been written to the replica
  */
-export async function reconcileReplica(context: AgentContext, replica: Replica): Promise<void> {
+export async function reconcileReplica(
+  context: AgentContext,
+  replica: Replica,
+): Promise<VolumeObservation | undefined> {
   let current = replica;
   try {
     for (let round = 0; round < mostRounds; round++) {
@@ -46,12 +50,13 @@ export async function reconcileReplica(context: AgentContext, replica: Replica):
       const action = planReplica(current, seen, around);
       if (action === 'none' || action === 'missing') {
         await settled(context, current, seen, action);
-        return;
+        return seen;
       }
       const after = await act(context, current, action);
-      if (!after) return;
+      if (!after) return undefined;
       current = after;
     }
+    return undefined;
   } catch (error) {
     const causes = [causeOfError(error, { step: 'agent.replica' })];
     const phase = current.status.sizeBytes > 0 ? current.status.phase : 'Failed';

@@ -1,10 +1,9 @@
 import type { LoopDevice } from '../../host/host.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, hasCode } from '../../model/errors.ts';
-import { sectorBytes } from '../../model/volume.ts';
 import type { AttachedDevice, VolumeRef } from '../contract.ts';
 import { type FileContext, inUse, lookIn, volumeMissing } from './context.ts';
-import { volumePlace } from './layout.ts';
+import { poolFile, volumePlace } from './layout.ts';
 
 /**
  * Puts a loop device on the volume's file, or finds the one that is there.
@@ -18,31 +17,42 @@ export async function attachVolume(
   options: { readonly readOnly: boolean },
 ): Promise<AttachedDevice> {
   const { data } = volumePlace(context.poolPath(volume.pool), volume.volumeId);
-  const kernel = context.volumeKernel(volume);
   // Two attaches at once would each find no device and make one.
   return context.deps.locks.run(`file/attach/${data}`, async () => {
-    const [stat, found] = await lookIn(context, volume.pool, kernel, [
-      { call: 'stat', args: [data] },
-      { call: 'findLoop', args: [data] },
-    ]);
-    if (!stat) throw volumeMissing(volume);
-    if (found) {
-      if (found.readOnly === options.readOnly) return describeAttached(volume.volumeId, data, found);
-      const mode = found.readOnly ? 'read-only' : 'for writing';
-      throw new AzekuraError('FailedPrecondition', `volume ${volume.volumeId} is attached ${mode} already`, {
-        next: 'detach it first',
-      });
-    }
-    const { device, directIo } = await context.deps.steps.run('file.attach.loop', () =>
-      kernel.attachLoop(data, { readOnly: options.readOnly }),
-    );
-    return describeAttached(volume.volumeId, data, {
-      device,
-      directIo,
-      readOnly: options.readOnly,
-      logicalBlockBytes: sectorBytes,
+    const loop = await context.deps.steps.run('file.attach.loop', () => findOrAttach(context, volume, data, options));
+    if (loop.readOnly === options.readOnly) return describeAttached(volume.volumeId, data, loop);
+    const mode = loop.readOnly ? 'read-only' : 'for writing';
+    throw new AzekuraError('FailedPrecondition', `volume ${volume.volumeId} is attached ${mode} already`, {
+      next: 'detach it first',
     });
   });
+}
+
+/** In one round trip when all is as it should be; only an error is worth a look at what is wrong. */
+async function findOrAttach(
+  context: FileContext,
+  volume: VolumeRef,
+  data: string,
+  { readOnly }: { readonly readOnly: boolean },
+) {
+  const kernel = context.volumeKernel(volume);
+  const path = context.poolPath(volume.pool);
+  const { poolId } = volume.pool;
+  if (poolId === undefined) await lookIn(context, volume.pool, kernel, []);
+  try {
+    const results = await kernel.batch([
+      // Whatever is mounted there now is the pool that is meant, or its files are not touched.
+      { call: 'requireText', args: [`${path}/${poolFile}`, poolId ?? ''] },
+      { call: 'attachLoop', args: [data, { readOnly, reuse: true }] },
+    ]);
+    return results[1];
+  } catch (error) {
+    if (!hasCode(error, 'FailedPrecondition') && !hasCode(error, 'NotFound')) throw error;
+    const [stat] = await lookIn(context, volume.pool, kernel, [{ call: 'stat', args: [data] }]);
+    if (!stat) throw volumeMissing(volume);
+    // It is the pool after all: only the first of the two files that say so is damaged.
+    return kernel.attachLoop(data, { readOnly, reuse: true });
+  }
 }
 
 /** @throws AzekuraError FailedPrecondition with blame InUse and the holder's name */
@@ -80,11 +90,12 @@ async function nameHolder(context: FileContext, device: string): Promise<string>
 export function describeAttached(
   label: string,
   data: string,
-  loop: Pick<LoopDevice, 'device' | 'directIo' | 'readOnly' | 'logicalBlockBytes'>,
+  loop: Pick<LoopDevice, 'device' | 'deviceNumber' | 'directIo' | 'readOnly' | 'logicalBlockBytes'>,
 ): AttachedDevice {
   const details = { directIo: String(loop.directIo), logicalBlockBytes: String(loop.logicalBlockBytes) };
   return {
     device: loop.device,
+    deviceNumber: loop.deviceNumber,
     readOnly: loop.readOnly,
     layers: [
       { kind: 'backing', name: data, target: data, details: {} },

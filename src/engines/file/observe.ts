@@ -21,11 +21,12 @@ async function observePlace(
   recycled: boolean,
 ): Promise<VolumeObservation | undefined> {
   const kernel = context.volumeKernel(volume);
-  const [folder, data, text, snapshotIds] = await lookIn(context, volume.pool, kernel, [
+  const [folder, data, text, snapshotIds, loop] = await lookIn(context, volume.pool, kernel, [
     { call: 'stat', args: [place.folder] },
     { call: 'stat', args: [place.data] },
     { call: 'readTextFile', args: [place.identity] },
     { call: 'listDirectory', args: [place.snapshots] },
+    { call: 'findLoop', args: [place.data] },
   ]);
   if (!folder) return undefined;
   const identity = decodeVolume(text);
@@ -34,8 +35,6 @@ async function observePlace(
   if (data?.kind !== 'file') causes.push(makeCause('BackingMissing', { volume: label, path: place.data }));
   if (!identity.ok)
     causes.push(makeCause('IdentityDamaged', { volume: label, problem: identity.problem, path: place.identity }));
-  // Not asked for a file that is missing: then every loop device would have to be looked at.
-  const loop = data && (await kernel.findLoop(place.data));
   const attached = loop && describeAttached(label, place.data, loop);
   return {
     present: !recycled,

@@ -26,6 +26,8 @@ export function fakeLoops(machine: FakeMachine): Devices {
     findLoop: (file) => machine.loopEntries().find((loop) => loop.backingFile === file && !loop.backingDeleted),
     attachLoop(file, options = {}) {
       const backing = machine.need(file, 'open');
+      const present = options.reuse && machine.loopEntries().find((loop) => loop.backingFile === file);
+      if (present) return present;
       let number = 0;
       while (machine.loops.has(`/dev/loop${number}`)) number += 1;
       if (number >= machine.maxLoops) {
@@ -47,7 +49,8 @@ export function fakeLoops(machine: FakeMachine): Devices {
         readOnly: options.readOnly ?? false,
         directIo,
       });
-      return { device, directIo };
+      const readOnly = options.readOnly ?? false;
+      return { device, deviceNumber: deviceNumber(device), directIo, readOnly, logicalBlockBytes: 4096 };
     },
     detachLoop(device, file) {
       if (machine.loops.get(device)?.file !== file) return;

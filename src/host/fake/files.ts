@@ -7,6 +7,7 @@ import { allocateBytes, copyFilesystem, type FakeNode, fakeNode, isWithin, paren
 type Files = Pick<
   SyncKernel,
   | 'readTextFile'
+  | 'requireText'
   | 'writeTextFile'
   | 'makeDirectory'
   | 'listDirectory'
@@ -33,6 +34,10 @@ export function fakeFiles(machine: FakeMachine): Files {
   };
   return {
     makeDirectory,
+    requireText(path, text) {
+      if (machine.find(path)?.text?.includes(text)) return;
+      raise({ call: 'requireText', subject: path, problem: `it does not hold ${text}`, code: 'FailedPrecondition' });
+    },
     readTextFile(path) {
       const node = machine.find(path);
       if (node?.kind === 'symlink') raise({ call: 'open', subject: path, number: errno.ELOOP });

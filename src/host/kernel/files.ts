@@ -28,6 +28,7 @@ const textLimitBytes = 1024 * 1024;
 type Files = Pick<
   SyncKernel,
   | 'readTextFile'
+  | 'requireText'
   | 'writeTextFile'
   | 'makeDirectory'
   | 'listDirectory'
@@ -42,22 +43,16 @@ type Files = Pick<
 export function fileCalls(): Files {
   let temporaries = 0;
   return {
-    readTextFile(path) {
-      return unless([errno.ENOENT, errno.ENOTDIR], () =>
-        withFile(path, O_RDONLY, (fd) => {
-          const stat = fstatSync(fd);
-          if (!stat.isFile())
-            raise({ call: 'read', subject: path, number: errno.EINVAL, problem: 'it is not a regular file' });
-          if (stat.size > textLimitBytes)
-            raise({
-              call: 'read',
-              subject: path,
-              number: errno.EFBIG,
-              problem: 'it is larger than the 1 MiB that a text file may have',
-            });
-          return readFileSync(fd, 'utf8');
-        }),
-      );
+    readTextFile,
+
+    requireText(path, text) {
+      if (readTextFile(path)?.includes(text)) return;
+      raise({
+        call: 'requireText',
+        subject: path,
+        problem: `it does not hold ${text}`,
+        code: 'FailedPrecondition',
+      });
     },
 
     writeTextFile(path, text, mode = 0o644, { sync = true } = {}) {
@@ -129,6 +124,24 @@ export function fileCalls(): Files {
       withFile(path, O_RDONLY, fsyncSync);
     },
   };
+}
+
+function readTextFile(path: string): string | undefined {
+  return unless([errno.ENOENT, errno.ENOTDIR], () =>
+    withFile(path, O_RDONLY, (fd) => {
+      const stat = fstatSync(fd);
+      if (!stat.isFile())
+        raise({ call: 'read', subject: path, number: errno.EINVAL, problem: 'it is not a regular file' });
+      if (stat.size > textLimitBytes)
+        raise({
+          call: 'read',
+          subject: path,
+          number: errno.EFBIG,
+          problem: 'it is larger than the 1 MiB that a text file may have',
+        });
+      return readFileSync(fd, 'utf8');
+    }),
+  );
 }
 
 /** mkdir -p, each new folder made durable in its parent. */

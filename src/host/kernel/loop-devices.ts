@@ -1,7 +1,9 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { basename } from 'node:path';
+import type { LoopDevice } from '../kernel.ts';
 import { readLoop } from '../loops.ts';
 import { errno } from './errno.ts';
+import { deviceNumber } from './files.ts';
 import { ioctl, makeBlockNode } from './libc.ts';
 import { LoopFinder, realFile } from './loop-finder.ts';
 import { sleep, withFile } from './open.ts';
@@ -31,6 +33,8 @@ export function loopCalls(): Loops {
     attachLoop(file, options = {}) {
       const readOnly = options.readOnly ?? false;
       const direct = options.directIo ?? true;
+      const present = options.reuse ? finder.find(file) : undefined;
+      if (present) return present;
       return withBacking(file, readOnly, direct, (backing) => {
         const config = Buffer.alloc(304);
         config.writeUInt32LE(backing, 0);
@@ -38,7 +42,7 @@ export function loopCalls(): Loops {
         config.writeUInt32LE((readOnly ? readOnlyFlag : 0) | (direct ? directIoFlag : 0), infoAt + flagsAt);
         // lo_file_name, what `losetup -l` shows when sysfs is not there
         config.write(basename(file).slice(-63), infoAt + 56, 'latin1');
-        return configureFree(config, file);
+        return { ...configureFree(config, file), readOnly, logicalBlockBytes: blockBytes };
       });
     },
 
@@ -81,7 +85,7 @@ function withBacking<T>(file: string, readOnly: boolean, direct: boolean, work: 
 }
 
 /** Takes a free loop device and configures it; another process may be faster, then the next one is taken. */
-function configureFree(config: Buffer, file: string): { readonly device: string; readonly directIo: boolean } {
+function configureFree(config: Buffer, file: string): Pick<LoopDevice, 'device' | 'deviceNumber' | 'directIo'> {
   return withControl(file, (control) => {
     for (let tries = 0; tries < attachTries; tries += 1) {
       const number = freeNumber(control, file);
@@ -93,7 +97,8 @@ function configureFree(config: Buffer, file: string): { readonly device: string;
           continue;
         // The kernel drops direct I/O without a word when the file system below cannot do it.
         const status = readStatus(fd, device);
-        return { device, directIo: (status.readUInt32LE(flagsAt) & directIoFlag) !== 0 };
+        const directIo = (status.readUInt32LE(flagsAt) & directIoFlag) !== 0;
+        return { device, deviceNumber: deviceNumber(fstatSync(fd).rdev), directIo };
       } finally {
         closeSync(fd);
       }

@@ -4,7 +4,6 @@ import { errno } from './errno.ts';
 import { lstatOf, makeDirectory } from './files.ts';
 import { isMountPoint, mount, statfs, unmount } from './libc.ts';
 import { flagsToKeep, mountFlags, splitMountOptions } from './mount-options.ts';
-import { syncParent } from './open.ts';
 import { errnoOf, raise, unless } from './raise.ts';
 import type { SyncKernel } from './sync.ts';
 
@@ -52,14 +51,13 @@ export function mountCalls(): Mounts {
 
     makeMountPoint(path, kind) {
       if (kind === 'directory') {
-        makeDirectory(path);
+        makeDirectory(path, undefined, { sync: false });
         return;
       }
-      makeDirectory(dirname(path));
+      makeDirectory(dirname(path), undefined, { sync: false });
       const fd = unless([errno.EEXIST], () => openSync(path, O_CREAT | O_EXCL | O_WRONLY, 0o600));
       if (fd !== undefined) {
         closeSync(fd);
-        syncParent(path);
         return;
       }
       const stat = lstatOf(path);
@@ -72,14 +70,9 @@ export function mountCalls(): Mounts {
       const stat = lstatOf(path);
       if (!stat || isMountPoint(path)) return;
       if (stat.isDirectory()) {
-        const gone = unless([errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EBUSY], () => {
-          rmdirSync(path);
-          return true;
-        });
-        if (gone) syncParent(path);
+        unless([errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EBUSY], () => rmdirSync(path));
       } else if (stat.isFile() && stat.size === 0) {
         unless([errno.ENOENT, errno.EBUSY], () => unlinkSync(path));
-        syncParent(path);
       }
     },
   };

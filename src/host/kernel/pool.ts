@@ -2,6 +2,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import { type Containment, contains, familyOf, hungError } from '../containment.ts';
+import type { BatchCall } from '../kernel.ts';
 import { kernelError } from './failure.ts';
 import { Helper } from './helper.ts';
 import type { KernelReply } from './protocol.ts';
@@ -232,7 +233,7 @@ export class WorkerPool {
     if (this.#running.get(helper) !== call) return;
     this.#running.delete(helper);
     this.#queue.done(call);
-    const hung = { domain: call.domain, call: call.call, sinceMs: call.startedMs, pid: helper.pid };
+    const hung = { domain: call.domain, call: nameOf(call), sinceMs: call.startedMs, pid: helper.pid };
     this.#log.warn({ ...hung, subject: call.args[0] }, 'a kernel call hangs and is abandoned');
     const release = this.#containment.add(hung);
     helper.abandon(() => {
@@ -252,7 +253,7 @@ export class WorkerPool {
     const seconds = Math.round(Math.max(call.deadlineMs, patienceMs) / 1_000);
     call.reject(
       running
-        ? hungError({ domain: running.domain, call: running.call, sinceMs: running.startedMs }, this.#clock.nowMs())
+        ? hungError({ domain: running.domain, call: nameOf(running), sinceMs: running.startedMs }, this.#clock.nowMs())
         : new AzekuraError('Unavailable', `no helper process was free for ${call.call} within ${seconds} s`),
     );
   }
@@ -285,6 +286,13 @@ export class WorkerPool {
       this.#sweep();
     });
   }
+}
+
+/** A batch is called by what is in it: nobody outside knows which of its calls hangs. */
+function nameOf({ call, args }: Pick<Call, 'call' | 'args'>): string {
+  if (call !== 'batch') return call;
+  const names = new Set((args[0] as readonly BatchCall[]).map((one) => one.call));
+  return [...names].join(' or ');
 }
 
 function stopping(): AzekuraError {

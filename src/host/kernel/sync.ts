@@ -11,6 +11,7 @@ export type KernelCall = keyof Kernel;
 const calls: Record<KernelCall, true> = {
   batch: true,
   readTextFile: true,
+  requireText: true,
   writeTextFile: true,
   makeDirectory: true,
   listDirectory: true,

@@ -17,6 +17,8 @@ export interface History {
     json: string,
     before: string | undefined,
   ): void;
+  /** The kinds of what was recorded since the last time this was asked; a transaction that failed counts too. */
+  takeTouched(): ReadonlySet<Kind>;
   /**
    * The next changes after a revision, at most `limit`, as seen by a watch of these fields: without an event when the
    * change does not concern it. @throws AzekuraError Expired
@@ -31,6 +33,8 @@ export interface SeenChange<K extends Kind> {
   readonly event: WatchEvent<K> | undefined;
 }
 
+const mostRecent = 64;
+
 interface Extent {
   /** Events up to this revision are no longer known. */
   readonly floor: number;
@@ -40,6 +44,20 @@ interface Extent {
 /** @param limit events that are kept of each kind; a sixteenth more may lie on the disk */
 export function makeHistory({ meta, events, undo }: Tables, limit: number): History {
   const slack = Math.ceil(limit / 16);
+  let touched = new Set<Kind>();
+  /** What was read last, by key: each change is read by every watch of its kind, mostly at the same time. */
+  const recent = new Map<string, Change<Kind>>();
+
+  function changeOf(key: string, json: string): Change<Kind> {
+    const known = recent.get(key);
+    if (known) return known;
+    const { type, object } = JSON.parse(json) as Change<Kind>;
+    const change = { type, object: deepFreeze(object) };
+    recent.set(key, change);
+    const [oldestKey] = recent.keys();
+    if (recent.size > mostRecent && oldestKey !== undefined) recent.delete(oldestKey);
+    return change;
+  }
 
   function extentOf(kind: Kind): Extent {
     const record = meta.get(`history/${kind}`);
@@ -57,6 +75,7 @@ export function makeHistory({ meta, events, undo }: Tables, limit: number): Hist
 
   return {
     append(kind, revision, type, json, before) {
+      touched.add(kind);
       const key = eventKey(kind, revision);
       events.putSync(key, `{"type":"${type}","object":${json}}`);
       undo.putSync(key, before ?? 'null');
@@ -73,12 +92,18 @@ export function makeHistory({ meta, events, undo }: Tables, limit: number): Hist
       meta.putSync(`history/${kind}`, JSON.stringify({ floor, count }));
     },
 
+    takeTouched() {
+      const taken = touched;
+      touched = new Set();
+      return taken;
+    },
+
     read<K extends Kind>(kind: K, after: number, most: number, fields?: Fields) {
       checkKnown(kind, after);
       const found: SeenChange<K>[] = [];
       const range = { start: eventKey(kind, after + 1), end: under(`${kind}/`).end, limit: most };
       for (const { key, value } of events.getRange(range)) {
-        const change = JSON.parse(value) as Change<K>;
+        const change = changeOf(key, value) as Change<K>;
         const revision = revisionOfKey(key);
         const seen = fields && Object.keys(fields).length > 0 ? through(fields, change, undo.get(key)) : change;
         const event = seen && { ...seen, object: deepFreeze(seen.object), resourceVersion: String(revision) };

@@ -75,7 +75,7 @@ class LmdbStore implements LocalStore {
     this.#lock = lock;
     this.#clock = clock;
     this.#log = log;
-    this.#commits = new CommitQueue(tables.root, path, () => this.#changes.announce());
+    this.#commits = new CommitQueue(tables.root, path, () => this.#changes.announce(this.#history.takeTouched()));
   }
 
   async sweep(): Promise<void> {

@@ -1,4 +1,4 @@
-import { isDeepStrictEqual } from 'node:util';
+import { sameJson } from '../../lib/same-json.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import { type Kind, kinds, type Resource, type SpecOf, type StatusOf } from '../../model/kinds.ts';
 import { apiVersion, type OwnerReference } from '../../model/meta.ts';
@@ -215,9 +215,4 @@ export class Objects {
     meta.putSync('revision', String(revision));
     return { revision, json };
   }
-}
-
-/** Equal as JSON, whatever the order of keys; `undefined` is the same as absent. */
-function sameJson(one: unknown, other: unknown): boolean {
-  return isDeepStrictEqual(JSON.parse(JSON.stringify(one)), JSON.parse(JSON.stringify(other)));
 }

@@ -7,36 +7,38 @@ import { parseRevision } from './records.ts';
 /** Events that a watch reads at once. */
 const batchSize = 64;
 
-/** Tells watches that something was committed, and that the store closes. */
+/** Tells watches that something of their kind was committed, and that the store closes. */
 export class Changes {
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Map<Kind, Set<() => void>>();
   #closed = false;
 
   get closed(): boolean {
     return this.#closed;
   }
 
-  announce(): void {
-    const waiting = [...this.#waiting];
-    this.#waiting.clear();
-    for (const wake of waiting) wake();
+  announce(kinds: Iterable<Kind>): void {
+    for (const kind of kinds) {
+      const waiting = this.#waiting.get(kind);
+      this.#waiting.delete(kind);
+      for (const wake of waiting ?? []) wake();
+    }
   }
 
   close(): void {
     this.#closed = true;
-    this.announce();
+    this.announce([...this.#waiting.keys()]);
   }
 
-  /** Resolves at the next announcement or when the signal is aborted. */
-  next(signal: AbortSignal | undefined): Promise<void> {
+  /** Resolves at the kind's next announcement or when the signal is aborted. */
+  next(kind: Kind, signal: AbortSignal | undefined): Promise<void> {
     if (this.#closed || signal?.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       const wake = () => {
-        this.#waiting.delete(wake);
+        this.#waiting.get(kind)?.delete(wake);
         signal?.removeEventListener('abort', wake);
         resolve();
       };
-      this.#waiting.add(wake);
+      this.#waiting.set(kind, (this.#waiting.get(kind) ?? new Set()).add(wake));
       signal?.addEventListener('abort', wake, { once: true });
     });
   }
@@ -78,6 +80,6 @@ export async function* followHistory<K extends Kind>(
       cursor = revision;
     }
     // Nothing can be committed between an empty read and this, since neither gives up the turn.
-    if (events.length === 0) await changes.next(signal);
+    if (events.length === 0) await changes.next(kind, signal);
   }
 }
