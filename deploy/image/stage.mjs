@@ -1,6 +1,7 @@
 // Puts together what the image holds of ours: `node deploy/image/stage.mjs FOLDER`, after `npm ci && npm run build`. The
 // Containerfile and the lab's image are both made from it. Native packages come as they are installed, with all that they
 // depend on, for this architecture; everything else is in the bundle.
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +10,7 @@ const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.ur
 /** What scripts/build.mjs leaves outside the bundle. */
 const native = ['koffi', 'lmdb'];
 /** Of packages: nothing of it is needed to run. */
-const unneeded = /\/(doc|docs|src|vendor|test|tests|dependencies)(\/|$)|\.(md|ts|map)$/;
+const unneeded = /\/(doc|docs|vendor|test|tests)(\/|$)|\.(md|ts|map)$/;
 
 /** Copies the project's programs into an empty folder. */
 export function stage(folder) {
@@ -23,6 +24,13 @@ export function stage(folder) {
     const from = path.join(root, 'node_modules', each);
     copy(from, path.join(folder, 'node_modules', each), (source) => !unneeded.test(source.slice(from.length)));
   }
+  tryNative(folder);
+}
+
+/** What is missing shows here and not in the first pod. */
+function tryNative(folder) {
+  const script = native.map((name) => `await import('${name}')`).join('; ');
+  execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: folder, stdio: 'inherit' });
 }
 
 /** The packages with everything they depend on; of optional ones what is installed, so what this machine can run. */
