@@ -1,8 +1,8 @@
 /** A lab: up to nine machines with kernels of their own, two networks, and everything undone at the end. */
-import { realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Build, machineFiles } from './build/build.ts';
+import { type Build, buildIn, machineFiles } from './build/build.ts';
 import { isAlive, type ProcessIdentity, processIdentity } from './command.ts';
 import { type DiskSpec, planDisk } from './disks.ts';
 import { LabError } from './error.ts';
@@ -52,6 +52,7 @@ export class Lab implements AsyncDisposable {
     const count = options.machines ?? 1;
     if (!Number.isInteger(count) || count < 1 || count > maxMachines)
       throw new LabError(`a lab has 1 to ${maxMachines} machines, not ${count}`);
+    requireHost();
     removeDeadLabs();
     const build = await machineFiles(options.report);
     const owner = processIdentity(process.pid);
@@ -78,14 +79,13 @@ export class Lab implements AsyncDisposable {
   }
 
   /** A lab that another program has started. @throws LabError when none of this name is up */
-  static async open(name: string): Promise<Lab> {
+  static open(name: string): Lab {
     removeDeadLabs();
     const folder = new LabFolder(name);
     const record = folder.read();
     if (!isAlive(record.keeper) || !record.keeper)
       throw new LabError(`the lab "${name}" is just being started or has died`, 'npm run lab -- down, then up again');
-    const build = await machineFiles();
-    return new Lab(folder, { ...build, folder: record.build }, record.keeper);
+    return new Lab(folder, buildIn(record.build), record.keeper);
   }
 
   get name(): string {
@@ -187,6 +187,13 @@ export async function takeDown(name: string): Promise<boolean> {
  */
 export function startMachines(options: LabOptions = {}): Promise<Lab> {
   return Lab.start(options);
+}
+
+/** @throws LabError when this host cannot have labs */
+function requireHost(): void {
+  if (process.getuid?.() !== 0) throw new LabError('a lab needs root', 'run it as root');
+  if (!existsSync('/dev/net/tun'))
+    throw new LabError('/dev/net/tun is missing', 'modprobe tun, or give this container the device');
 }
 
 /** The checkout, and what its node_modules are if they are elsewhere. Node.js itself, where it is hidden in a machine. */

@@ -24,7 +24,7 @@ export function addDiskVerbs(program: Command, context: VerbContext): void {
     .option('--ignore-flush', 'answer flushes and forget them (controlled)', false)
     .option('--image <file>', 'a file of the host as the disk')
     .action(async (number: number, size: string | undefined, options: AddOptions) => {
-      const machine = (await context.open()).machine(number);
+      const machine = context.open().machine(number);
       const added = await machine.addDisk({
         ...(size === undefined ? {} : { size }),
         ...(options.controlled ? { kind: 'controlled' as const } : {}),
@@ -41,7 +41,7 @@ export function addDiskVerbs(program: Command, context: VerbContext): void {
       .description(description)
       .argument('<n>', 'machine', positive)
       .argument('<device>', 'such as nbd0')
-      .action(async (number: number, device: string) => work((await context.open()).machine(number).disk(device)));
+      .action((number: number, device: string) => work(context.open().machine(number).disk(device)));
   onDisk('remove', 'pull it out for good; its bytes are removed', (one) => one.remove());
   onDisk('pull', 'pull it out; a controlled disk also while it is in use', (one) => one.pull());
   onDisk('plug-in', 'put it in again', (one) => one.plugIn());
@@ -55,8 +55,8 @@ export function addDiskVerbs(program: Command, context: VerbContext): void {
     .argument('<n>', 'machine', positive)
     .argument('<device>', 'such as nbd0')
     .argument('<ms>', 'milliseconds more for each request', milliseconds)
-    .action(async (number: number, device: string, delayMs: number) =>
-      (await context.open()).machine(number).disk(device).slow(delayMs),
+    .action((number: number, device: string, delayMs: number) =>
+      context.open().machine(number).disk(device).slow(delayMs),
     );
 }
 

@@ -29,7 +29,7 @@ npm run lab -- kubernetes --help says what there is for Kubernetes.`;
 /** What a verb does gets the lab that LAB_NAME names. */
 export interface VerbContext {
   readonly name: string;
-  readonly open: () => Promise<Lab>;
+  readonly open: () => Lab;
   readonly print: (value: Printed) => void;
 }
 
@@ -87,7 +87,7 @@ export async function main(args: readonly string[]): Promise<number> {
   program
     .command('status')
     .description('machines, disks and partitions of the lab')
-    .action(async () => context.print(describeLab(await context.open())));
+    .action(() => context.print(describeLab(context.open())));
   program
     .command('list')
     .description('all labs')
@@ -105,14 +105,17 @@ export async function main(args: readonly string[]): Promise<number> {
     .argument('[command...]')
     .passThroughOptions()
     .action(async (number: number, command: readonly string[]) => {
-      exitCode = await (await context.open()).machine(number).attach(command[0] === '--' ? command.slice(1) : command);
+      exitCode = await context
+        .open()
+        .machine(number)
+        .attach(command[0] === '--' ? command.slice(1) : command);
     });
   program
     .command('console')
     .description('what the machine wrote on its console: kernel messages, panics')
     .argument('<n>', 'machine', positive)
-    .action(async (number: number) => {
-      process.stdout.write(readFileSync((await context.open()).machine(number).consolePath));
+    .action((number: number) => {
+      process.stdout.write(readFileSync(context.open().machine(number).consolePath));
     });
   program
     .command('mount')
@@ -121,7 +124,7 @@ export async function main(args: readonly string[]): Promise<number> {
     .argument('<folder>')
     .option('--writable', 'the machine may write to it', false)
     .action(async (number: number, folder: string, options: { writable: boolean }) => {
-      await (await context.open()).machine(number).mount(folder, options);
+      context.open().machine(number).mount(folder, options);
     });
   const onMachine = (
     verb: string,
@@ -132,7 +135,7 @@ export async function main(args: readonly string[]): Promise<number> {
       .command(verb)
       .description(description)
       .argument('<n>', 'machine', positive)
-      .action(async (number: number) => work((await context.open()).machine(number)));
+      .action((number: number) => work(context.open().machine(number)));
   onMachine('power-cut', 'cut the power of a machine; its disks keep what had reached them', (machine) =>
     machine.powerCut(),
   );
@@ -144,13 +147,13 @@ export async function main(args: readonly string[]): Promise<number> {
     .description('cut a machine off the storage network, or only from one other machine')
     .argument('<n>', 'machine', positive)
     .argument('[m]', 'the other machine', positive)
-    .action(async (one: number, other?: number) => (await context.open()).partition(one, other));
+    .action((one: number, other?: number) => context.open().partition(one, other));
   program
     .command('heal')
     .description('end one partition, or all')
     .argument('[n]', 'machine', positive)
     .argument('[m]', 'the other machine', positive)
-    .action(async (one?: number, other?: number) => (await context.open()).heal(one, other));
+    .action((one?: number, other?: number) => context.open().heal(one, other));
   addDiskVerbs(program, context);
   const disks = program.commands.find((verb) => verb.name() === 'disk');
   // Everywhere but for exec, whose words belong to another program.

@@ -25,6 +25,16 @@ export interface Build {
   readonly keys: string;
 }
 
+/** The files of a folder that is there. */
+export function buildIn(folder: string): Build {
+  return {
+    folder,
+    kernel: path.join(folder, 'linux'),
+    root: path.join(folder, 'root'),
+    keys: path.join(folder, 'keys'),
+  };
+}
+
 /**
  * The machines' files, built when they are not in the cache (20 to 60 seconds).
  *
@@ -33,12 +43,7 @@ export interface Build {
  */
 export async function machineFiles(report: (line: string) => void = () => undefined): Promise<Build> {
   const folder = await buildFolder();
-  const build: Build = {
-    folder,
-    kernel: path.join(folder, 'linux'),
-    root: path.join(folder, 'root'),
-    keys: path.join(folder, 'keys'),
-  };
+  const build = buildIn(folder);
   if (await exists(path.join(folder, 'versions'))) {
     const now = new Date();
     await utimes(folder, now, now).catch(() => undefined);
