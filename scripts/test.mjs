@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
   fail,
-  hasProgram,
   installPackages,
   requireNode,
   requireNodeModules,
@@ -32,14 +31,8 @@ for (const stage of stages) stageResult(stage.name, run('npx', ['--no-install', 
 stageResult('build', run(process.execPath, ['scripts/build.mjs']));
 if (totals.failed === 0 || process.env.AZEKURA_TEST_ALL) {
   vitest('unit');
-  // Real Kubernetes from Go modules: minutes on a machine that never built it, nothing afterwards. Where that cannot be,
-  // its tests say so in their names.
-  if (process.getuid?.() === 0 && hasProgram('go')) {
-    const build = ['tsx', 'lab/main.ts', 'kubernetes', 'build'];
-    stageResult('binaries of the Kubernetes lab', run('npx', ['--no-install', ...build]));
-  }
   vitest('system');
-  vitest('kubernetes');
+  vitest('lab');
 }
 for (const skip of skips) console.log(`skipped: ${skip}`);
 for (const failure of failures) console.log(`failed: ${failure}`);
