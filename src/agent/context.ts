@@ -7,6 +7,7 @@ import { makeCause, worstCause } from '../model/cause.ts';
 import { causeCatalogue } from '../model/causes.ts';
 import { blamed } from '../model/errors.ts';
 import type { Pool, Replica } from '../model/kinds.ts';
+import { placeOf } from '../model/pool.ts';
 import type { AgentDeps } from './deps.ts';
 import type { AgentState } from './state.ts';
 import type { TaskBook } from './tasks.ts';
@@ -95,7 +96,7 @@ export class AgentContext {
     if (pool && pool.spec.nodeName === this.deps.nodeName && pool.status.poolId !== undefined && isUsable(pool))
       return pool;
     const blocking = pool?.status.causes.filter((cause) => causeCatalogue[cause.code].severity === 'blocking') ?? [];
-    const place = pool?.status.path ?? pool?.spec.source.path ?? 'there is no such pool';
+    const place = pool?.status.path ?? (pool ? placeOf(pool.spec.source) : 'there is no such pool');
     throw blamed('FailedPrecondition', worstCause(blocking) ?? makeCause('PoolMissing', { pool: name, place }));
   }
 

@@ -2,6 +2,7 @@ import { formatDurationMs } from '../lib/duration.ts';
 import { formatBytes } from '../lib/quantity.ts';
 import { type Cause, worstCause } from '../model/cause.ts';
 import type { Kind, Resource } from '../model/kinds.ts';
+import { placeOf } from '../model/pool.ts';
 
 /** One column of a table of objects. `wide` ones are shown with -o wide only. */
 export interface Column<K extends Kind> {
@@ -124,7 +125,8 @@ export const columns: Columns = {
     { title: 'free', value: ({ status }) => size(status.freeBytes) },
     { title: 'promised', value: ({ status }) => size(status.promisedBytes) },
     { title: 'volumes', value: ({ status }) => String(status.volumes) },
-    { title: 'source', value: ({ spec }) => `${spec.source.kind} ${spec.source.path}` },
+    { title: 'device class', wide: true, value: ({ status }) => status.deviceClass ?? '' },
+    { title: 'source', value: ({ spec }) => `${spec.source.kind} ${placeOf(spec.source)}` },
     { title: 'node', wide: true, value: ({ spec }) => spec.nodeName },
     { title: 'filesystem', wide: true, value: ({ status }) => status.filesystem ?? '' },
     { title: 'reserve', wide: true, value: ({ status }) => size(status.reserveBytes) },

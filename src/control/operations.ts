@@ -110,7 +110,7 @@ export interface Operations {
   }): Promise<{ readonly pool: Pool; readonly plan: readonly string[]; readonly warnings: readonly Cause[] }>;
   updatePool(
     name: string,
-    spec: Partial<Pick<PoolSpec, 'reservePercent' | 'overcommitRatio' | 'warnPercent' | 'cordoned'>>,
+    spec: Partial<Pick<PoolSpec, 'reservePercent' | 'overcommitRatio' | 'warnPercent' | 'cordoned' | 'deviceClass'>>,
   ): Promise<Pool>;
   /** Moves every volume to other pools of the machine; `cannot` names what stays and why. */
   drainPool(

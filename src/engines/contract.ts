@@ -41,7 +41,19 @@ export interface EngineCapabilities {
   readonly filesystems: readonly ('xfs' | 'ext4')[];
   readonly replicas: readonly number[];
   readonly shared: boolean;
+  /**
+   * Devices come in multiples of it: a size is rounded up to the next, and observe() tells the size of the device. A pool
+   * may have coarser steps of its own.
+   */
+  readonly sizeStepBytes: number;
   readonly snapshots: boolean;
+  /** The kinds of volumes that can have snapshots, and be restored from them. */
+  readonly snapshotProvisioning: readonly ('thin' | 'thick')[];
+  /**
+   * Whether a cut brings a mounted file system to rest by itself, and `suspend` does so until it is let go: then the agent
+   * does not freeze the file system, which some kernels take for an obstacle.
+   */
+  readonly cutHoldsMounted: boolean;
   /** Whether snapshots of several attached raw block volumes can be cut at one instant (needs Engine.suspend). */
   readonly groupBlock: boolean;
   readonly clones: boolean;
@@ -107,6 +119,11 @@ export interface EnginePools {
    * the pool, as when an agent starts: then nothing unfinished is spared. Otherwise what may be at work stays for later.
    */
   sweep(pool: PoolRef, options?: { readonly idle?: boolean }): Promise<readonly string[]>;
+  /**
+   * What an open pool needs done from time to time: grows what grows by itself, goes on with what was interrupted. Called
+   * after observe(); returns one sentence for each thing that was done.
+   */
+  maintain?(pool: PoolRef): Promise<readonly string[]>;
 }
 
 export interface PoolInspection {
@@ -120,6 +137,8 @@ export interface PoolObservation {
   readonly present: boolean;
   readonly path?: string;
   readonly filesystem?: string;
+  /** ssd, hdd or nvme, as far as the disks tell. */
+  readonly deviceClass?: string;
   readonly capacityBytes: number;
   readonly freeBytes: number;
   readonly causes: readonly Cause[];
@@ -183,7 +202,7 @@ export interface VolumeOnDisk {
 export interface CreateVolume {
   readonly volume: VolumeRef;
   readonly identity: VolumeIdentity;
-  /** For thin and thick see Policy. The device comes up formatted when the engine can (`preformatted`), else the agent formats it. */
+  /** For thin and thick see Policy. The device comes up formatted when the engine can, else as `blank`: then the agent formats it. */
   readonly parameters: Readonly<Record<string, string>>;
   readonly source?:
     | { readonly kind: 'snapshot'; readonly snapshot: SnapshotRef }
@@ -210,6 +229,11 @@ export interface EngineVolumes {
   configure?(volume: VolumeRef, parameters: Readonly<Record<string, string>>): Promise<void>;
   /** Gives the node a block device, or what to mount (AttachedDevice.mount). Repeating it answers the same. */
   attach(volume: VolumeRef, options: { readonly readOnly: boolean }): Promise<AttachedDevice>;
+  /**
+   * Notes durably that the volume is no longer blank; called after it was formatted and before it is mounted for the first
+   * time. Engines whose volumes come up formatted do not have it.
+   */
+  markFormatted?(volume: VolumeRef): Promise<void>;
   /** @throws FailedPrecondition with blame InUse and the holder's name while something holds the device */
   detach(volume: VolumeRef): Promise<void>;
   /** For good, with its snapshots. @throws FailedPrecondition while attached */
@@ -246,6 +270,11 @@ export interface AttachedDevice {
     readonly secretFile?: string;
   };
   readonly readOnly: boolean;
+  /**
+   * Set for a volume of mode filesystem that was made and never marked as formatted: nobody has ever mounted it, so the
+   * agent may format it, whatever an interrupted attempt has left on it.
+   */
+  readonly blank?: true;
   readonly layers: readonly Layer[];
   readonly causes: readonly Cause[];
 }

@@ -1,9 +1,10 @@
 import { AzekuraError } from '../model/errors.ts';
 import type { EngineDefinition } from './contract.ts';
 import { fileEngine } from './file/engine.ts';
+import { lvmEngine } from './lvm/engine.ts';
 
 /** All engines. A new one is a folder beside this file and one line here. */
-const engines: readonly EngineDefinition[] = [fileEngine];
+const engines: readonly EngineDefinition[] = [fileEngine, lvmEngine];
 
 export const engineKinds: readonly string[] = engines.map((engine) => engine.kind);
 

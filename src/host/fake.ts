@@ -6,7 +6,7 @@ import { fakeLoops, fakeMounts } from './fake/devices.ts';
 import { fakeBacking, fakeFiles } from './fake/files.ts';
 import { FakeMachine } from './fake/machine.ts';
 import { type FakeFilesystem, fakeFilesystem, fakeNode, isWithin } from './fake/tree.ts';
-import type { BlockDeviceInfo, ExecOptions, ExecResult, Host, HostFacts, HungCall } from './host.ts';
+import type { BlockDeviceInfo, BlockNode, ExecOptions, ExecResult, Host, HostFacts, HungCall } from './host.ts';
 import { kernelError } from './kernel/failure.ts';
 import { KernelFailureError } from './kernel/raise.ts';
 import { boxed, type KernelCall, kernelOver, type SyncKernel } from './kernel/sync.ts';
@@ -29,6 +29,7 @@ export class FakeHost implements Host {
   readonly machine = new FakeMachine();
   readonly calls: FakeCall[] = [];
   readonly devices: BlockDeviceInfo[] = [];
+  readonly nodes: BlockNode[] = [];
   readonly holderNames: string[] = [];
   hostFacts: HostFacts = {
     kernelRelease: '6.18.0',
@@ -133,6 +134,9 @@ export class FakeHost implements Host {
   hungCalls = (): readonly HungCall[] => [...this.#hung];
   mounts = async () => this.machine.mountEntries();
   loops = async () => this.machine.loopEntries();
+  blockNodes: Host['blockNodes'] = async (options) =>
+    this.nodes.filter((node) => !node.mapped || (options?.mapped?.(node.mapped.uuid) ?? true));
+  lockHolder = async () => undefined;
   blockDevices = async () => [...this.devices];
   blockDevice = async (path: string) => this.devices.find((device) => device.path === path);
   glanceAtSpace = async (path: string) => {

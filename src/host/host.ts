@@ -1,6 +1,7 @@
+import type { BlockNode, BlockNodeOptions } from './block-sysfs.ts';
 import type { Kernel, LoopDevice } from './kernel.ts';
 
-export type { LoopDevice };
+export type { BlockNode, BlockNodeOptions, LoopDevice };
 
 /**
  * The operating system, as the rest of Azekura sees it. Nothing outside host/ calls the kernel, reads /proc or starts a
@@ -37,6 +38,12 @@ export interface Host {
 
   /** One device of whatever kind, looked at afresh; undefined when there is no such block device. */
   blockDevice(path: string): Promise<BlockDeviceInfo | undefined>;
+
+  /** Disks, partitions, RAID and device-mapper devices as sysfs tells of them: cheap, and nothing waits for a device. */
+  blockNodes(options?: BlockNodeOptions): Promise<readonly BlockNode[]>;
+
+  /** Who holds a lock file (flock), by name and pid; undefined for nobody, or when it cannot be told. */
+  lockHolder(path: string): Promise<string | undefined>;
 
   /**
    * A cheap look at the space of a mounted file system, without a helper process, for what is watched all the time.

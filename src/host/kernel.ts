@@ -1,3 +1,5 @@
+import type { LvmLabel } from './lvm/label.ts';
+
 /**
  * Kernel and file-system calls of one domain. Each method is one round trip to a helper process; kernel/calls.ts has the
  * synchronous implementation that runs there. Calls are idempotent where the comment says so, so that a step can be
@@ -110,6 +112,8 @@ export interface Kernel {
       }
     | undefined
   >;
+  /** Label of an LVM physical volume, with the text of its group when asked; undefined when it is none. See host/lvm. */
+  readLvmLabel(path: string, options?: { readonly text?: boolean }): Promise<LvmLabel | undefined>;
   /** Whether the file's file system can share extents (FICLONE), tried for real with two temporary files in the folder. */
   canClone(directory: string): Promise<boolean>;
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import { lsblkArgv, parseLsblk, parseWipefs, wipefsArgv } from './block-devices.ts';
+import { readBlockNodes } from './block-sysfs.ts';
 import { Containment } from './containment.ts';
 import { execCommand } from './exec.ts';
 import { readFacts } from './facts.ts';
@@ -11,6 +12,7 @@ import { ext4HasJournal } from './journal.ts';
 import { type PoolLimits, WorkerPool } from './kernel/pool.ts';
 import { kernelOver } from './kernel/sync.ts';
 import { defaultWorkerArgv } from './kernel/worker-argv.ts';
+import { lockHolder } from './lock-holder.ts';
 import { LoopReader } from './loops.ts';
 import { MountinfoReader } from './mountinfo.ts';
 import { shareNext } from './share.ts';
@@ -50,6 +52,8 @@ export function createHost(options: {
     loops: shareNext(() => loopReader.read()),
     glanceAtSpace: spaceGlances(),
     ext4HasJournal: (deviceNumber) => ext4HasJournal(deviceNumber),
+    blockNodes: async (options) => readBlockNodes('/sys', options),
+    lockHolder: (path) => lockHolder(path),
     blockDevices: () => readBlockDevices(exec),
     blockDevice: (path) => readBlockDevice(exec, path),
     holders: (target) => findHolders(target),

@@ -84,6 +84,7 @@ export const PoolInput = envelope(
       source: PoolSource,
       nodeName: NodeName.optional(),
       engine: PoolSpec.shape.engine.unwrap().optional(),
+      deviceClass: PoolSpec.shape.deviceClass,
       reservePercent: PoolSpec.shape.reservePercent.unwrap().optional(),
       overcommitRatio: PoolSpec.shape.overcommitRatio.unwrap().optional(),
       warnPercent: PoolSpec.shape.warnPercent.unwrap().optional(),
@@ -93,7 +94,15 @@ export const PoolInput = envelope(
 );
 export const PoolPatch = z
   .object({
-    spec: sparse(PoolSpec.pick({ reservePercent: true, overcommitRatio: true, warnPercent: true, cordoned: true })),
+    spec: sparse(
+      PoolSpec.pick({
+        reservePercent: true,
+        overcommitRatio: true,
+        warnPercent: true,
+        cordoned: true,
+        deviceClass: true,
+      }),
+    ),
   })
   .strict();
 

@@ -70,6 +70,36 @@ const entries = {
     message: 'the device under pool {pool} reports I/O errors',
     nextStep: 'replace the disk: drain the pool with `azekura pool drain {pool}`',
   },
+  GroupLocked: {
+    severity: 'blocking',
+    message: 'volume group {group} is locked by {holder}',
+    nextStep: 'let that command finish, or end it; Azekura tries again by itself',
+  },
+  PoolDiskMissing: {
+    severity: 'blocking',
+    message: 'pool {pool} lacks {missing} of its {disks} disks: {which}',
+    nextStep: 'attach the disk again; nothing has been changed on the others',
+  },
+  PoolDegraded: {
+    severity: 'degraded',
+    message: 'pool {pool} has lost redundancy: {which}',
+    nextStep: 'replace the disk that failed; until then another failure loses data',
+  },
+  PoolMetadataNearFull: {
+    severity: 'degraded',
+    message: 'the metadata of pool {pool} is {percent}% full, and its volume group has no room to extend it',
+    nextStep: 'delete snapshots that are not needed, or add a disk to the pool',
+  },
+  PoolNeedsRepair: {
+    severity: 'blocking',
+    message: 'the kernel has stopped writing to pool {pool}: {problem}',
+    nextStep: 'stop what uses {volumes}; the pool is repaired by itself as soon as no volume is in use',
+  },
+  DiskFailing: {
+    severity: 'degraded',
+    message: 'disk {disk} of pool {pool} is failing: {problem}',
+    nextStep: 'add another disk to the pool, move the data away and replace it',
+  },
   PoolDraining: {
     severity: 'notice',
     message: 'pool {pool} is being drained; nothing new is placed on it',

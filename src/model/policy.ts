@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DeviceClass } from './pool.ts';
 
 /** What a Class says of a volume, copied into the volume when it is made, so that a later change of the class harms nobody. */
 export const Policy = z
@@ -25,6 +26,9 @@ export const Policy = z
       .strict()
       .default({})
       .describe('Which pools may hold the volume; empty means any pool of the engine'),
+    deviceClass: DeviceClass.optional().describe(
+      'Only on pools of this class of disks: ssd, hdd, nvme or one of your own',
+    ),
     parameters: z.record(z.string(), z.string()).default({}).describe("The engine's own parameters"),
   })
   .strict();

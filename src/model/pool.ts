@@ -2,6 +2,13 @@ import { z } from 'zod';
 import { Cause } from './cause.ts';
 import { Bytes, NodeName } from './meta.ts';
 
+/** How data lies on the disks of a volume group. */
+export const diskLayouts = ['linear', 'striped', 'mirror', 'raid1', 'raid5', 'raid6', 'raid10'] as const;
+export const DiskLayout = z
+  .enum(diskLayouts)
+  .describe('How thin volumes lie on the disks: one after the other, spread over all, or with redundancy');
+export type DiskLayout = z.infer<typeof DiskLayout>;
+
 /** Where a pool of the engines file and lvm gets its bytes from. */
 export const PoolSource = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('directory'), path: z.string().startsWith('/').max(1024) }).strict(),
@@ -20,14 +27,55 @@ export const PoolSource = z.discriminatedUnion('kind', [
       confirmedId: z.string().max(256).optional(),
     })
     .strict(),
+  z
+    .object({
+      kind: z.literal('disks'),
+      disks: z
+        .array(z.string().startsWith('/dev/').max(1024))
+        .min(1)
+        .max(64)
+        .describe('Disks or partitions that become a volume group'),
+      /** Serial numbers that the user typed: consent to overwrite the disks that hold something. */
+      confirmedIds: z.array(z.string().max(256)).max(64).optional(),
+      layout: DiskLayout.optional(),
+    })
+    .strict(),
+  z
+    .object({
+      kind: z.literal('volumeGroup'),
+      group: z
+        .string()
+        .regex(/^[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}$/)
+        .describe('An existing volume group; what is in it stays as it is'),
+      layout: DiskLayout.optional(),
+    })
+    .strict(),
 ]);
 export type PoolSource = z.infer<typeof PoolSource>;
+
+/** What a message calls the place. */
+export function placeOf(source: PoolSource): string {
+  if (source.kind === 'disks') return source.disks.join(', ');
+  return source.kind === 'volumeGroup' ? `volume group ${source.group}` : source.path;
+}
+
+/** Paths that the pool takes for itself. */
+export function pathsOf(source: PoolSource): readonly string[] {
+  if (source.kind === 'disks') return source.disks;
+  return source.kind === 'volumeGroup' ? [] : [source.path];
+}
+
+/** A kind of disk: ssd, hdd and nvme are detected, others are a site's own. */
+export const DeviceClass = z
+  .string()
+  .regex(/^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$/, 'must be up to 32 of lower-case letters, digits and dashes');
 
 export const PoolSpec = z
   .object({
     engine: z.string().default('file'),
     nodeName: NodeName,
     source: PoolSource,
+    deviceClass: DeviceClass.optional().describe('Instead of the one that is detected: ssd, hdd, nvme'),
     reservePercent: z.number().min(0).max(50).default(5).describe('Share of the capacity that is never promised'),
     overcommitRatio: z
       .number()
@@ -69,6 +117,8 @@ export const PoolStatus = z.object({
   recycledBytes: Bytes.default(0),
   volumes: z.int().min(0).default(0),
   filesystem: z.string().optional(),
+  /** The one that the spec names, else what was detected. */
+  deviceClass: z.string().optional(),
   causes: z.array(Cause).default([]),
 });
 export type PoolSpec = z.infer<typeof PoolSpec>;

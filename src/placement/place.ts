@@ -7,7 +7,9 @@ import type { Ledger } from './ledger.ts';
 /** What is looked for. */
 export interface PlaceRequest {
   readonly sizeBytes: number;
-  readonly policy: Pick<Policy, 'engine' | 'provisioning' | 'poolSelector'> & { readonly replicas?: number };
+  readonly policy: Pick<Policy, 'engine' | 'provisioning' | 'poolSelector' | 'deviceClass'> & {
+    readonly replicas?: number;
+  };
   /** Only this pool, by the user's wish or because the source lies there. */
   readonly poolName?: string | undefined;
   /** Never these: the pool that is drained, pools that hold a copy already. */
@@ -104,6 +106,12 @@ function obstacleOf(request: PlaceRequest, pool: Pool, node: Node | undefined): 
   if (request.nodeNames && !request.nodeNames.includes(spec.nodeName))
     return `its node ${spec.nodeName} is not one of those asked for`;
   if (spec.engine !== request.policy.engine) return `its engine is ${spec.engine}, not ${request.policy.engine}`;
+  const wanted = request.policy.deviceClass;
+  const known = spec.deviceClass ?? status.deviceClass;
+  if (wanted !== undefined && known !== wanted)
+    return known === undefined
+      ? `its device class is not known, and ${wanted} is asked for`
+      : `its device class is ${known}, not ${wanted}`;
   const { names, labels } = request.policy.poolSelector;
   if (names && !names.includes(metadata.name)) return 'the class does not name it';
   for (const [key, value] of labels ? Object.entries(labels) : []) {

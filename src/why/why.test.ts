@@ -108,6 +108,24 @@ const scenes: Readonly<
       ['attachment', 'StepFailed'],
     ],
   },
+  GroupLocked: { at: 'pool', symptoms: [['replica', 'StepFailed']] },
+  PoolDiskMissing: {
+    at: 'pool',
+    symptoms: [
+      ['replica', 'BackingMissing'],
+      ['attachment', 'StepFailed'],
+    ],
+  },
+  PoolDegraded: { at: 'pool' },
+  PoolMetadataNearFull: { at: 'pool' },
+  PoolNeedsRepair: {
+    at: 'pool',
+    symptoms: [
+      ['replica', 'StepFailed'],
+      ['attachment', 'MountFailed'],
+    ],
+  },
+  DiskFailing: { at: 'pool', symptoms: [['pool', 'PoolDiskMissing']] },
   PoolDraining: { at: 'pool', symptoms: [['volume', 'PoolNotFound']] },
   PoolNotFound: { at: 'volume' },
   ClassNotFound: { at: 'volume' },

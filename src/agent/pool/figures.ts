@@ -30,6 +30,7 @@ export function poolFigures(
     phase: !seen.present ? 'Missing' : blocked ? 'Failed' : pool.spec.draining ? 'Draining' : 'Ready',
     ...(seen.path === undefined ? {} : { path: seen.path }),
     ...(seen.filesystem === undefined ? {} : { filesystem: seen.filesystem }),
+    ...deviceClassOf(pool, seen),
     ...(seen.present
       ? { capacityBytes, freeBytes, usedBytes: Math.max(0, capacityBytes - freeBytes), reserveBytes: room.reserveBytes }
       : {}),
@@ -40,6 +41,15 @@ export function poolFigures(
     volumes: sums.volumes,
     causes,
   };
+}
+
+/** What the user says counts, whatever the disks tell. */
+function deviceClassOf(
+  { spec }: Pick<Pool, 'spec'>,
+  { deviceClass }: PoolObservation,
+): { readonly deviceClass?: string } {
+  const known = spec.deviceClass ?? deviceClass;
+  return known === undefined ? {} : { deviceClass: known };
 }
 
 function blocking(cause: Cause): boolean {

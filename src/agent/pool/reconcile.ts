@@ -5,6 +5,7 @@ import { blamed, toAzekuraError } from '../../model/errors.ts';
 import type { Pool } from '../../model/kinds.ts';
 import { annotations, finalizers, requestIdOf } from '../../model/names.ts';
 import type { PoolStatus } from '../../model/pool.ts';
+import { placeOf } from '../../model/pool.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import { causeOfError, withSince } from '../causes.ts';
 import { type AgentContext, keys, poolRef } from '../context.ts';
@@ -64,9 +65,10 @@ async function keep(context: AgentContext, pool: Pool): Promise<void> {
   }
   if (!context.servedPools.has(pool.metadata.name)) await sweep(context, current);
   await context.tasks.settle(pool.metadata.uid, 'Succeeded');
+  if (seen.present && (await maintain(context, current))) seen = await pools.observe(poolRef(current));
   await report(context, current, seen);
   if (!seen.present) {
-    const place = pool.spec.source.path;
+    const place = placeOf(pool.spec.source);
     throw blamed('Unavailable', seen.causes[0] ?? makeCause('PoolMissing', { pool: pool.metadata.name, place }));
   }
 }
@@ -95,6 +97,24 @@ async function sweep(context: AgentContext, pool: Pool): Promise<void> {
   const swept = await quietSteps.run('agent.pool.sweep', () => pools.sweep(poolRef(pool)));
   if (swept.length > 0)
     context.deps.log.info({ pool: pool.metadata.name, swept }, 'cleared away what interrupted operations had left');
+}
+
+/**
+ * What the pool needs done from time to time; a failure is told and tried again, and costs nothing that works.
+ *
+ * @returns whether anything was done
+ */
+async function maintain(context: AgentContext, pool: Pool): Promise<boolean> {
+  const { quietSteps } = context.tasks;
+  const { pools } = context.engine(pool.spec.engine, quietSteps);
+  try {
+    const done = (await pools.maintain?.(poolRef(pool))) ?? [];
+    for (const sentence of done) context.deps.log.info({ pool: pool.metadata.name }, sentence);
+    return done.length > 0;
+  } catch (err) {
+    context.deps.log.error({ err, pool: pool.metadata.name }, 'the pool could not be looked after');
+    return false;
+  }
 }
 
 async function report(context: AgentContext, pool: Pool, seen: PoolObservation): Promise<void> {

@@ -26,6 +26,8 @@ interface Prepared extends CutMember {
   readonly ref: SnapshotRef;
   /** Mounted and writable: it has to be held still to be cut consistently. */
   readonly mountPoint?: string;
+  /** The cut brings the mounted file system to rest by itself. */
+  readonly holdsMounted: boolean;
   /** A raw block device that somebody may write to. */
   readonly rawAttached: boolean;
 }
@@ -47,7 +49,11 @@ export async function cutTogether(
   for (const member of members) prepared.push(await look(context, steps, member));
   const raw = prepared.filter((member) => member.rawAttached);
   if (members.length > 1) refuseRaw(raw);
-  const targets = options.freeze ? prepared.flatMap(freezeTarget) : [];
+  const frozen = prepared.filter((member) => !member.holdsMounted);
+  const targets = options.freeze ? frozen.flatMap(freezeTarget) : [];
+  // Alone, such a member is at rest for the instant of its cut; several are held until the last of them is cut.
+  const mounted = prepared.filter((member) => member.holdsMounted && member.mountPoint !== undefined);
+  const suspended = members.length > 1 ? [...raw, ...(options.freeze ? mounted : [])] : [];
   const resumes: (() => Promise<void>)[] = [];
   let cutAt = '';
   try {
@@ -60,7 +66,7 @@ export async function cutTogether(
     );
     await steps.run('agent.snapshot.record-freeze', () => recordFreezes(context, targets));
     await freezeAll(context, steps, targets);
-    if (members.length > 1) for (const member of raw) resumes.push(await suspend(steps, member));
+    for (const member of suspended) resumes.push(await suspend(steps, member));
     cutAt = context.now;
     const cuts = prepared.map(({ snapshots, ref }) => steps.run('agent.snapshot.cut', () => snapshots.cut(ref)));
     await withinFreeze(context.deps.clock, Promise.all(cuts), prepared);
@@ -96,6 +102,7 @@ async function look(context: AgentContext, steps: Steps, member: CutMember): Pro
     snapshots: engine.snapshots,
     ref,
     ...(mounted ? { mountPoint } : {}),
+    holdsMounted: context.definition(replica.spec.policy.engine).capabilities.cutHoldsMounted,
     rawAttached: replica.spec.mode === 'block' && writable,
   };
 }
@@ -167,7 +174,7 @@ async function abandonAll(context: AgentContext, steps: Steps, members: readonly
 }
 
 function resultOf(member: Prepared, cutAt: string, freeze: boolean): CutResult {
-  const still = member.mountPoint === undefined || freeze;
+  const still = member.mountPoint === undefined || member.holdsMounted || freeze;
   const consistency = member.replica.spec.mode === 'filesystem' && still ? 'filesystem' : 'crash';
   return { cutAt, consistency, sizeBytes: member.replica.status.sizeBytes };
 }

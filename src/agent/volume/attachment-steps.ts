@@ -5,6 +5,7 @@ import { type Cause, makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { Attachment, Replica } from '../../model/kinds.ts';
 import type { AgentContext } from '../context.ts';
+import { formatBlank } from '../filesystem/make.ts';
 import { checkFree, checkPath } from '../filesystem/mount-point.ts';
 import { type MountRecord, writeRecord } from '../filesystem/record.ts';
 import { type Staged, stage } from '../filesystem/stage.ts';
@@ -82,6 +83,7 @@ async function stageVolume(work: AttachmentWork): Promise<void> {
     await steps.run('agent.mount.record', () => saveRecord(work, { ...work.record, stagingPath: target }));
   }
   const { spec } = replica;
+  if (device.blank) await format(work, device, replica);
   work.staged = await stage(context, steps, {
     volumeId: spec.volumeId,
     volumeName: spec.volumeName,
@@ -96,6 +98,22 @@ async function stageVolume(work: AttachmentWork): Promise<void> {
   work.space = work.staged.space;
   work.causes.push(...work.staged.causes);
   if (work.attachedBefore) await letWrite(work, target);
+}
+
+async function format(work: AttachmentWork, device: AttachedDevice, { spec }: Replica): Promise<void> {
+  const { context, attachment, engine, steps } = work;
+  const volume = needVolume(work);
+  await formatBlank(context, steps, {
+    volumeId: spec.volumeId,
+    volumeName: spec.volumeName,
+    device: device.device,
+    readOnly: attachment.spec.readOnly,
+    filesystem: spec.policy.filesystem,
+    thin: spec.policy.provisioning === 'thin',
+    markFormatted: async () => engine.volumes.markFormatted?.(volume),
+  });
+  const { blank: _, ...formatted } = device;
+  work.device = formatted;
 }
 
 async function unstage(work: AttachmentWork): Promise<void> {

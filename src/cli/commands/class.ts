@@ -15,6 +15,7 @@ interface PolicyOptions {
   readonly replicas?: string;
   readonly mountOption?: string[];
   readonly pool?: string[];
+  readonly deviceClass?: string;
   readonly poolLabel?: string[];
   readonly parameter?: string[];
   readonly recycle?: string;
@@ -100,6 +101,7 @@ function policyOptions(command: Command): Command {
     .option('--mount-option <option>', 'mount option; may be given several times', collect)
     .option('--pool <name>', 'only this pool; may be given several times', collect)
     .option('--pool-label <key=value>', 'only pools with this label; may be given several times', collect)
+    .option('--device-class <class>', 'only pools of this class of disks: ssd, hdd, nvme or one of your own')
     .option('--parameter <key=value>', "the engine's own parameter; may be given several times", collect)
     .option('--recycle <duration>', 'time in the recycle bin, 0 for none (24h)')
     .option('--description <text>', 'one line');
@@ -115,6 +117,7 @@ function specOf(options: PolicyOptions) {
     ...(options.replicas === undefined ? {} : { replicas: parseNumber(options.replicas, '--replicas', 1, 3) }),
     ...(options.mountOption ? { mountOptions: options.mountOption } : {}),
     ...(names || labels ? { poolSelector: { ...(names ? { names } : {}), ...(labels ? { labels } : {}) } } : {}),
+    ...(options.deviceClass === undefined ? {} : { deviceClass: options.deviceClass }),
     ...(options.parameter ? { parameters: parsePairs(options.parameter, '--parameter') } : {}),
     ...(options.recycle === undefined ? {} : { recycleMs: parseDuration(options.recycle, '--recycle') }),
     ...(options.default ? { isDefault: true } : {}),

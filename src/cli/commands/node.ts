@@ -28,7 +28,17 @@ export function register(group: Command, context: Context): void {
         (device) =>
           `${device.path}  ${device.kind}  ${formatBytes(device.sizeBytes)}  ${device.serial ?? 'no serial'}  ${device.usedBy ?? 'free'}`,
       );
-      await describe(context, node, [{ title: 'devices', lines: devices }]);
+      const blank = node.status.devices.filter(
+        ({ kind, usedBy, readOnly }) => kind !== 'other' && usedBy === undefined && readOnly !== true,
+      );
+      const offers = blank.map(
+        ({ path, rotational }) =>
+          `azekura pool add ${node.metadata.name} ${path} --engine lvm${rotational === undefined ? '' : ` --device-class ${rotational ? 'hdd' : path.startsWith('/dev/nvme') ? 'nvme' : 'ssd'}`}`,
+      );
+      await describe(context, node, [
+        { title: 'devices', lines: devices },
+        ...(offers.length > 0 ? [{ title: 'blank disks can be taken with', lines: offers }] : []),
+      ]);
     });
   examples(show, ['node show', 'node show alpha', 'node show alpha -o json']);
 

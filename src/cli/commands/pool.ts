@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { AzekuraError } from '../../model/errors.ts';
 import type { Pool } from '../../model/kinds.ts';
+import { type DiskLayout, diskLayouts } from '../../model/pool.ts';
 import { collect, parseName, parseNumber, parsePairs, parseSize } from '../arguments.ts';
 import { objectPath } from '../client.ts';
 import type { Context } from '../context.ts';
@@ -14,7 +15,11 @@ import { registerPoolEnd } from './pool-end.ts';
 
 interface AddOptions {
   readonly size?: string;
-  readonly confirm?: string;
+  readonly confirm?: readonly string[];
+  readonly name?: string;
+  readonly node?: string;
+  readonly deviceClass?: string;
+  readonly layout?: string;
   readonly acceptNoJournal?: boolean;
   readonly reserve?: string;
   readonly overcommit?: string;
@@ -25,27 +30,39 @@ interface AddOptions {
 
 export function register(group: Command, context: Context): void {
   const add = group
-    .command('add <name> <place>')
-    .summary('add a directory, an image file, a disk or a partition')
+    .command('add <name> <place...>')
+    .summary('add a directory, an image file, disks or a volume group')
     .description(
-      'Adds a pool: a directory on XFS, a device below /dev, or with --size an image file that is made there.',
+      'Adds a pool: a directory on XFS, a device below /dev, or with --size an image file that is made there. With ' +
+        '--engine lvm: disks, which become a volume group, or the name of a volume group that is there; the first word ' +
+        'may then be the name of a node instead of that of the pool.',
     )
     .option('--size <size>', 'make an image file of this size at the place')
-    .option('--confirm <id>', 'serial number or id of a device that holds something: consent to overwrite it')
+    .option(
+      '--confirm <id>',
+      'serial number or id of a device that holds something: consent to overwrite it; may be given several times',
+      collect,
+    )
+    .option('--name <name>', 'name of the pool, when the first word is a node (<node>-<device class>)')
+    .option('--node <node>', 'node of the pool (this one)')
+    .option('--device-class <class>', 'kind of disks, for classes to choose by: ssd, hdd, nvme … (detected)')
+    .option('--layout <layout>', `how thin volumes lie on the disks of an lvm pool: ${diskLayouts.join(', ')}`)
     .option('--accept-no-journal', 'accept a host file system that a power cut can damage')
     .option('--reserve <percent>', 'share of the capacity that is never promised (5)')
     .option('--overcommit <ratio>', 'how many times the capacity may be promised to thin volumes (2)')
     .option('--warn <percent>', 'fill from which on a warning stands (80)')
     .option('--engine <kind>', 'engine of the pool (file)')
     .option('--label <key=value>', 'label; may be given several times', collect)
-    .action(async (name: string, place: string, options: AddOptions) =>
-      addPool(context, parseName(name, 'pool'), place, options),
+    .action(async (name: string, places: readonly string[], options: AddOptions) =>
+      addPool(context, name, places, options),
     );
   examples(add, [
     'pool add main /srv/azekura',
     'pool add fast /dev/sdb --confirm S4EVNX0M',
     'pool add img /var/lib/pool.img --size 50Gi',
     'pool add main /dev/sdb --dry-run',
+    'pool add alpha /dev/sdb /dev/sdc --engine lvm --device-class ssd',
+    'pool add old vg0 --engine lvm',
   ]);
 
   const list = group
@@ -75,9 +92,15 @@ export function register(group: Command, context: Context): void {
   registerPoolEnd(group, context);
 }
 
-async function addPool(context: Context, name: string, place: string, options: AddOptions): Promise<void> {
+async function addPool(context: Context, first: string, places: readonly string[], options: AddOptions): Promise<void> {
+  const source = options.engine === 'lvm' ? groupSourceOf(places, options) : fileSourceOf(places, options);
+  const client = await context.client();
+  const { name, nodeName } = await namesOf(client, parseName(first, 'pool'), options);
+  const place = places.join(', ');
   const spec = {
-    source: sourceOf(place, options),
+    source,
+    ...(nodeName === undefined ? {} : { nodeName }),
+    ...(options.deviceClass === undefined ? {} : { deviceClass: options.deviceClass }),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     ...(options.acceptNoJournal ? { acceptNoJournal: true } : {}),
     ...(options.reserve === undefined ? {} : { reservePercent: parseNumber(options.reserve, '--reserve', 0, 50) }),
@@ -91,7 +114,6 @@ async function addPool(context: Context, name: string, place: string, options: A
     metadata: { name, ...(options.label ? { labels: parsePairs(options.label, '--label') } : {}) },
     spec,
   };
-  const client = await context.client();
   const { dryRun, wait } = context.globals();
   const answer = await client.call('POST', objectPath('Pool'), { body, query: dryRun ? { dryRun } : {} });
   if (dryRun) return printDryRun(context, answer, `add pool ${name} at ${place}`);
@@ -105,6 +127,64 @@ async function addPool(context: Context, name: string, place: string, options: A
   return printResult(context, `pool/${name} is ${wait ? 'ready' : 'being added'}`, pool);
 }
 
+/** For an lvm pool the first word may be a node: then the pool is named after it and its class of disks. */
+async function namesOf(
+  client: Awaited<ReturnType<Context['client']>>,
+  first: string,
+  options: AddOptions,
+): Promise<{ readonly name: string; readonly nodeName?: string }> {
+  const { node, deviceClass, engine } = options;
+  const isNode = engine === 'lvm' && (await client.list('Node')).some(({ metadata }) => metadata.name === first);
+  if (!isNode) {
+    if (options.name !== undefined)
+      throw new AzekuraError('InvalidArgument', `--name is for when the first word is a node, which ${first} is not`);
+    return { name: first, ...(node === undefined ? {} : { nodeName: node }) };
+  }
+  const name = options.name ?? `${first.split('.')[0] ?? first}-${deviceClass ?? 'lvm'}`;
+  return { name: parseName(name, 'pool'), nodeName: first };
+}
+
+/** Disks below /dev become a volume group; a word without slashes names one that is there. */
+function groupSourceOf(places: readonly string[], { confirm, layout, size }: AddOptions) {
+  if (size !== undefined) throw new AzekuraError('InvalidArgument', '--size is for image files of the engine file');
+  const more = layout === undefined ? {} : { layout: parseLayout(layout) };
+  const [first = ''] = places;
+  if (places.length === 1 && !first.includes('/')) {
+    if (confirm) throw new AzekuraError('InvalidArgument', '--confirm is for disks; a volume group is taken as it is');
+    return { kind: 'volumeGroup', group: first, ...more };
+  }
+  const stranger = places.find((place) => !place.startsWith('/dev/'));
+  if (stranger !== undefined)
+    throw new AzekuraError(
+      'InvalidArgument',
+      `"${stranger}" is neither a disk below /dev nor alone as a volume group`,
+      {
+        next: 'name disks such as /dev/sdb, or one volume group',
+      },
+    );
+  return { kind: 'disks', disks: [...places], ...(confirm ? { confirmedIds: [...confirm] } : {}), ...more };
+}
+
+function parseLayout(layout: string): DiskLayout {
+  const known = diskLayouts.find((one) => one === layout);
+  if (known) return known;
+  throw new AzekuraError('InvalidArgument', `layout "${layout}" is not one of ${diskLayouts.join(', ')}`);
+}
+
+function fileSourceOf(places: readonly string[], options: AddOptions) {
+  const [place = ''] = places;
+  if (places.length > 1)
+    throw new AzekuraError(
+      'InvalidArgument',
+      `one place is enough for a pool of the engine ${options.engine ?? 'file'}`,
+      {
+        next: 'for several disks use --engine lvm',
+      },
+    );
+  if (options.layout !== undefined) throw new AzekuraError('InvalidArgument', '--layout is for --engine lvm');
+  return sourceOf(place, options);
+}
+
 function sourceOf(place: string, options: AddOptions) {
   const path = place.startsWith('/') ? place : `${process.cwd()}/${place}`;
   const device = path.startsWith('/dev/') && !path.startsWith('/dev/shm/');
@@ -113,7 +193,7 @@ function sourceOf(place: string, options: AddOptions) {
   if (options.confirm !== undefined && !device)
     throw new AzekuraError('InvalidArgument', '--confirm is for devices below /dev only');
   if (device)
-    return { kind: 'device', path, ...(options.confirm === undefined ? {} : { confirmedId: options.confirm }) };
+    return { kind: 'device', path, ...(options.confirm?.[0] === undefined ? {} : { confirmedId: options.confirm[0] }) };
   if (options.size !== undefined) return { kind: 'image', path, sizeBytes: parseSize(options.size, '--size') };
   return { kind: 'directory', path };
 }

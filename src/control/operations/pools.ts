@@ -4,7 +4,7 @@ import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { NewResource, Node, Pool } from '../../model/kinds.ts';
 import { annotations, finalizers } from '../../model/names.ts';
-import { PoolSpec } from '../../model/pool.ts';
+import { type PoolSource, PoolSpec, pathsOf, placeOf } from '../../model/pool.ts';
 import { change } from '../../store/change.ts';
 import { planDrain } from '../drain.ts';
 import type { Operations } from '../operations.ts';
@@ -26,7 +26,7 @@ export async function createPool(
   const parsed = PoolSpec.safeParse({ nodeName: context.deps.nodeName, ...request.spec });
   if (!parsed.success) throw invalid(`pool ${name}`, parsed.error);
   const spec = parsed.data;
-  checkPath(spec.source.path);
+  for (const path of pathsOf(spec.source)) checkPath(path);
   const definition = context.deps.engines(spec.engine);
   if (!definition.poolSources.includes(spec.source.kind))
     throw new AzekuraError('Unimplemented', `engine ${spec.engine} makes no pools from a ${spec.source.kind}`, {
@@ -38,7 +38,7 @@ export async function createPool(
       throw new AzekuraError('Aborted', `a pool ${name} is still being removed`, { next: 'try again in a moment' });
     if (isDeepStrictEqual(existing.spec.source, spec.source) && existing.spec.nodeName === spec.nodeName)
       return { pool: existing, plan: [], warnings: [] };
-    throw new AzekuraError('AlreadyExists', `pool ${name} exists, at ${existing.spec.source.path}`, {
+    throw new AzekuraError('AlreadyExists', `pool ${name} exists, at ${placeOf(existing.spec.source)}`, {
       next: 'choose another name',
     });
   }
@@ -73,20 +73,20 @@ function checkPath(path: string): void {
 
 /** Two pools in one place would each count its space as their own. */
 function refuseSamePlace({ view }: OperationsContext, spec: PoolSpec): void {
-  const { path } = spec.source;
   const other = view.pools
     .list()
-    .find(
-      (pool) =>
-        pool.spec.nodeName === spec.nodeName &&
-        (within(path, pool.spec.source.path) || within(pool.spec.source.path, path)),
-    );
+    .find((pool) => pool.spec.nodeName === spec.nodeName && overlap(spec.source, pool.spec.source));
   if (other)
     throw new AzekuraError(
       'FailedPrecondition',
-      `pool ${other.metadata.name} is at ${other.spec.source.path}, which overlaps with ${path}`,
+      `pool ${other.metadata.name} is at ${placeOf(other.spec.source)}, which overlaps with ${placeOf(spec.source)}`,
       { next: 'choose a place of its own' },
     );
+}
+
+function overlap(a: PoolSource, b: PoolSource): boolean {
+  if (a.kind === 'volumeGroup' && b.kind === 'volumeGroup') return a.group === b.group;
+  return pathsOf(a).some((one) => pathsOf(b).some((other) => within(one, other) || within(other, one)));
 }
 
 function within(inner: string, outer: string): boolean {
@@ -102,11 +102,11 @@ export async function updatePool(
   const pool = await context.need('Pool', name);
   const parsed = PoolSpec.safeParse({ ...pool.spec, ...part });
   if (!parsed.success) throw invalid(`pool ${name}`, parsed.error);
-  const { reservePercent, overcommitRatio, warnPercent, cordoned } = parsed.data;
+  const { reservePercent, overcommitRatio, warnPercent, cordoned, deviceClass } = parsed.data;
   return edited(
     name,
     await change(context.deps.store, 'Pool', name, ({ spec }) => ({
-      spec: { ...spec, reservePercent, overcommitRatio, warnPercent, cordoned },
+      spec: { ...spec, reservePercent, overcommitRatio, warnPercent, cordoned, deviceClass },
     })),
   );
 }

@@ -119,7 +119,10 @@ async function sourceVolume(context: OperationsContext, name: string, wanted: st
   if (!volume || volume.metadata.deletionTimestamp)
     throw blamed('NotFound', makeCause('SourceNotFound', { source: `volume ${name.slice(0, 64)}`, wanted }));
   const { engine } = volume.spec.policy;
-  context.require(engine, context.capabilities(engine).snapshots, 'take snapshots');
+  const { snapshots, snapshotProvisioning } = context.capabilities(engine);
+  context.require(engine, snapshots, 'take snapshots');
+  const { provisioning } = volume.spec.policy;
+  context.require(engine, snapshotProvisioning.includes(provisioning), `take snapshots of ${provisioning} volumes`);
   if (volume.status.sizeBytes === 0)
     throw blamed(
       'FailedPrecondition',

@@ -86,6 +86,11 @@ async function finish(kit: ContractKit, { request }: Prepared): Promise<void> {
   expect(await engine.pools.sweep(request.volume.pool, { idle: true })).toEqual([]);
 }
 
+/** At least a mebibyte, and a step of the engine. */
+function growth(kit: ContractKit): number {
+  return Math.max(2 ** 20, kit.step);
+}
+
 function scenarios(kit: ContractKit): readonly Scenario[] {
   const { capabilities } = kit.definition;
   const until = { deletedAt: '2026-01-01T00:00:00.000Z', expiresAt: '2026-01-02T00:00:00.000Z' };
@@ -121,9 +126,9 @@ function scenarios(kit: ContractKit): readonly Scenario[] {
       name: `growing an attached ${provisioning} volume`,
       attached: true,
       prepare: async () => ({ request: await kit.create({ mode: 'block', provisioning }) }),
-      run: (_, engine, { request }) => engine.volumes.expand(request.volume, request.identity.sizeBytes + 2 ** 20),
+      run: (_, engine, { request }) => engine.volumes.expand(request.volume, request.identity.sizeBytes + growth(kit)),
       check: async (_, { request }) => {
-        const sizeBytes = request.identity.sizeBytes + 2 ** 20;
+        const sizeBytes = request.identity.sizeBytes + growth(kit);
         expect(await kit.engine().volumes.observe(request.volume)).toMatchObject({
           sizeBytes,
           identity: { sizeBytes },
@@ -215,7 +220,7 @@ function scenarios(kit: ContractKit): readonly Scenario[] {
       prepare: async () => {
         const { snapshot, request } = await withSnapshot();
         if (!snapshot) throw new Error('no snapshot was prepared');
-        const sizeBytes = request.identity.sizeBytes + 2 ** 20;
+        const sizeBytes = request.identity.sizeBytes + growth(kit);
         return { request: kit.request(block, { sizeBytes, source: { kind: 'snapshot', snapshot } }), snapshot };
       },
       run: (_, engine, { request }) => engine.volumes.create(request),

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { expect } from 'vitest';
 import type { Host } from '../../host/host.ts';
+import { makeFilesystem } from '../../host/mkfs.ts';
 import { type Clock, systemClock, timestamp } from '../../lib/clock.ts';
 import { newUid, shortId } from '../../lib/id.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
@@ -32,6 +33,8 @@ export interface ContractEnv {
   readonly otherPool?: PoolRef;
   /** A folder for mounts. */
   readonly scratch: string;
+  /** Devices on this machine that the engine has made for volumes of the pool; loop devices on its files unless told. */
+  devices?(pool: PoolRef): Promise<readonly string[]>;
   /** Takes everything away, also after a failed test. */
   end(): Promise<void>;
 }
@@ -103,6 +106,22 @@ export class ContractKit {
         ? filesystems.map((filesystem) => ({ mode: 'filesystem' as const, filesystem, provisioning: kind }))
         : []),
     ]);
+  }
+
+  /** The least that a device can grow by. */
+  get step(): number {
+    return this.definition.capabilities.sizeStepBytes;
+  }
+
+  /** Puts a file system on a device that came up blank, as the agent does. */
+  async format(volume: VolumeRef, filesystem: 'xfs' | 'ext4'): Promise<void> {
+    const engine = this.engine();
+    const { device, blank } = await engine.volumes.attach(volume, { readOnly: false });
+    if (!blank) return;
+    await makeFilesystem(this.env.host, { device, filesystem, zeroed: false, domain: 'contract' });
+    await engine.volumes.markFormatted?.(volume);
+    await engine.volumes.markFormatted?.(volume);
+    expect((await this.engine().volumes.observe(volume)).attached?.blank).toBeUndefined();
   }
 
   /** Small, but large enough for the file system. */
@@ -180,8 +199,9 @@ export class ContractKit {
     await this.onDevice(volume, (device) => scribbleOn(device, times));
   }
 
-  /** Devices on this machine that stand on a file of the pool. */
+  /** Devices on this machine that stand on something of the pool. */
   async devices(pool: PoolRef = this.pool): Promise<readonly string[]> {
+    if (this.env.devices) return this.env.devices(pool);
     const { path } = await this.engine().pools.open(pool);
     const loops = await this.env.host.loops();
     return loops.filter((loop) => loop.backingFile.startsWith(`${path}/`)).map((loop) => loop.device);

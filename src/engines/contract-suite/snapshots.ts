@@ -115,13 +115,13 @@ export function describeSnapshots(kit: ContractKit): void {
     it.runIf(kit.definition.capabilities.restoreInPlace)(
       'are put back in place; the volume keeps its size',
       async () => {
-        for (const provisioning of kit.definition.capabilities.provisioning) {
+        for (const provisioning of kit.definition.capabilities.snapshotProvisioning) {
           const { volume, identity } = await kit.create({ mode: 'block', provisioning });
           await kit.scribble(volume);
           const before = await firstBytes(kit, volume, identity.sizeBytes);
           const ref = await kit.takeSnapshot(volume);
           await kit.scribble(volume);
-          const grown = identity.sizeBytes + 2 ** 20;
+          const grown = identity.sizeBytes + Math.max(2 ** 20, kit.step);
           await kit.engine().volumes.expand(volume, grown);
           await kit.engine().volumes.attach(volume, { readOnly: false });
           await expectError(kit.snapshots().restore?.(ref) ?? Promise.resolve(), 'FailedPrecondition', 'InUse');

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { Kernel } from '../../host/kernel.ts';
+import { newUid } from '../../lib/id.ts';
 import { bytesOf, type ContractKit, deviceBytes, digestOf, expectError, scribbleOn } from './kit.ts';
 
 const variant = { mode: 'block', provisioning: 'thin' } as const;
@@ -59,6 +61,7 @@ export function describeSources(kit: ContractKit): void {
         const targets = [`${kit.env.scratch}/mount-0`, `${kit.env.scratch}/mount-1`] as const;
         for (const target of targets) await kernel.makeMountPoint(target, 'directory');
         await kit.onDevice(volume, async (device) => {
+          await kit.format(volume, filesystem);
           await kernel.mount({ source: device, target: targets[0], filesystem });
           await kernel.writeTextFile(`${targets[0]}/hello`, 'source');
           await kernel.unmount(targets[0]);
@@ -72,6 +75,7 @@ export function describeSources(kit: ContractKit): void {
         for (const each of [volume, clone.volume])
           devices.push((await kit.engine().volumes.attach(each, { readOnly: false })).device);
         expect(deviceBytes(devices[1] ?? '')).toBe(sizeBytes);
+        await giveOwnUuid(kernel, devices[0] ?? '', devices[1] ?? '', filesystem);
         for (const [index, target] of targets.entries())
           await kernel.mount({ source: devices[index] ?? '', target, filesystem });
         expect(await kernel.readTextFile(`${targets[1]}/hello`)).toBe('source');
@@ -145,4 +149,10 @@ export function describeSources(kit: ContractKit): void {
       await kit.engine().volumes.delete(target);
     });
   });
+}
+
+/** An engine may leave this to the agent, which does it before it mounts. */
+async function giveOwnUuid(kernel: Kernel, source: string, clone: string, filesystem: 'xfs' | 'ext4'): Promise<void> {
+  const [first, second] = [await kernel.probeFilesystem(source), await kernel.probeFilesystem(clone)];
+  if (first?.uuid === second?.uuid) await kernel.setFilesystemUuid(clone, filesystem, newUid());
 }

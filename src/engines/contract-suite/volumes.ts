@@ -45,7 +45,7 @@ export function describeVolumes(kit: ContractKit): void {
       it('grow, attached and not, and never shrink', async () => {
         const { volume, identity } = await kit.create(variant);
         const once = identity.sizeBytes + 16 * 2 ** 20;
-        const twice = once + 4096;
+        const twice = once + kit.step;
         await kit.engine().volumes.expand(volume, once);
         await kit.engine().volumes.expand(volume, once);
         const { device } = await kit.engine().volumes.attach(volume, { readOnly: false });
@@ -68,6 +68,7 @@ export function describeVolumes(kit: ContractKit): void {
           const uuids: string[] = [];
           for (const [index, { volume }] of pair.entries()) {
             const { device } = await kit.engine().volumes.attach(volume, { readOnly: false });
+            await kit.format(volume, filesystem);
             const found = await kernel.probeFilesystem(device);
             expect(found).toMatchObject({ filesystem, clean: true, sizeBytes: kit.sizeOf(variant) });
             uuids.push(found?.uuid ?? '');

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { BatchCall, BatchResults, Kernel } from '../../host/kernel.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
+import type { PoolSource } from '../../model/pool.ts';
 import type { EngineDeps, PoolRef, SnapshotRef, VolumeRef } from '../contract.ts';
 import { decodePool, type PoolIdentity } from './format.ts';
 import { poolFile, poolFileCopy, volumePlace } from './layout.ts';
@@ -17,18 +18,31 @@ export interface FileContext {
   poolPath(pool: PoolRef): string;
 }
 
+export type FileSource = Extract<PoolSource, { kind: 'directory' | 'image' | 'device' }>;
+
+/** The place of a pool of this engine. @throws AzekuraError Unimplemented for one of another engine */
+export function sourceOf(pool: PoolRef): FileSource {
+  const { source } = pool;
+  if (source.kind === 'directory' || source.kind === 'image' || source.kind === 'device') return source;
+  throw new AzekuraError('Unimplemented', `engine file makes no pools from ${source.kind}`);
+}
+
 export function makeContext(deps: EngineDeps): FileContext {
   return {
     deps,
     poolKernel: (pool, options) => deps.host.kernel(`pool/${pool.name}`, options),
     volumeKernel: (volume, options) => deps.host.kernel(`pool/${volume.pool.name}/${volume.volumeId}`, options),
-    poolPath: (pool) => (pool.source.kind === 'directory' ? pool.source.path : mountPointOf(pool, deps.runtimeDir)),
+    poolPath: (pool) =>
+      sourceOf(pool).kind === 'directory' ? sourceOf(pool).path : mountPointOf(pool, deps.runtimeDir),
   };
 }
 
 /** Where the file system of an image or disk is mounted. Named after the place, since names of pools are names of users. */
 function mountPointOf(pool: PoolRef, runtimeDir: string): string {
-  const hash = createHash('sha256').update(`${pool.source.kind}:${pool.source.path}`).digest('hex').slice(0, 16);
+  const hash = createHash('sha256')
+    .update(`${sourceOf(pool).kind}:${sourceOf(pool).path}`)
+    .digest('hex')
+    .slice(0, 16);
   return `${runtimeDir}/pool-${hash}`;
 }
 
@@ -67,7 +81,7 @@ export function poolDamaged(pool: PoolRef, problem: string): AzekuraError {
 }
 
 export function poolMissing(pool: PoolRef): AzekuraError {
-  return blamed('Unavailable', makeCause('PoolMissing', { pool: pool.name, place: pool.source.path }));
+  return blamed('Unavailable', makeCause('PoolMissing', { pool: pool.name, place: sourceOf(pool).path }));
 }
 
 export function poolForeign(pool: PoolRef, found: string): AzekuraError {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { sectorBytes } from '../../model/volume.ts';
 import type { EngineDefinition } from '../contract.ts';
 import { makeContext } from './context.ts';
 import { listPool, sweepPool } from './pool-list.ts';
@@ -18,7 +19,10 @@ export const fileEngine: EngineDefinition = {
     filesystems: ['xfs', 'ext4'],
     replicas: [1],
     shared: false,
+    sizeStepBytes: sectorBytes,
     snapshots: true,
+    snapshotProvisioning: ['thin', 'thick'],
+    cutHoldsMounted: false,
     groupBlock: false,
     clones: true,
     restoreInPlace: true,

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { Bytes, Timestamp } from '../../model/meta.ts';
-import { ClaimRef } from '../../model/volume.ts';
+import { Timestamp } from '../../model/meta.ts';
 import type { SnapshotIdentity, VolumeIdentity } from '../contract.ts';
+import { SnapshotSchema, VolumeSchema } from '../identity.ts';
 import { isId } from './layout.ts';
 
 /**
@@ -26,33 +26,6 @@ const Text = z.string().max(1024);
 const Id = z.string().refine(isId, 'is not an id');
 
 const PoolSchema = z.object({ id: Id, name: Text, nodeName: Text, engine: z.literal('file'), createdAt: Timestamp });
-
-const VolumeSchema = z.object({
-  name: Text,
-  uid: Text,
-  volumeId: Id,
-  sizeBytes: Bytes,
-  className: Text,
-  mode: z.enum(['filesystem', 'block']),
-  filesystem: z.enum(['xfs', 'ext4']).optional(),
-  provisioning: z.enum(['thin', 'thick']),
-  createdAt: Timestamp,
-  generation: z.int().min(0),
-  claim: ClaimRef.optional(),
-  parent: Text.optional(),
-  recycled: z.object({ deletedAt: Timestamp, expiresAt: Timestamp }).optional(),
-});
-
-const SnapshotSchema = z.object({
-  name: Text,
-  uid: Text,
-  snapshotId: Id,
-  volumeId: Id,
-  sizeBytes: Bytes,
-  cutAt: Timestamp,
-  consistency: z.enum(['crash', 'filesystem']),
-  group: Text.optional(),
-});
 
 export function encodePool(pool: PoolIdentity): string {
   return encode('pool', PoolSchema.parse(pool));

@@ -1,4 +1,4 @@
-import { AzekuraError } from '../../model/errors.ts';
+import { checkId, isId } from '../identity.ts';
 
 /** Where things lie in a file pool: docs/formats/file-pool.md. All functions are pure; paths never leave the pool. */
 
@@ -26,18 +26,7 @@ export const poolEntries: readonly string[] = [
   poolFile,
 ];
 
-const idPattern = /^[0-9a-z][0-9a-z-]{0,62}$/;
-
-/** Whether it may name a folder of a pool: 1 to 63 of lower-case letters, digits and dashes. */
-export function isId(text: string): boolean {
-  return idPattern.test(text);
-}
-
-/** @throws AzekuraError InvalidArgument for an id that could reach outside its folder */
-export function checkId(id: string): string {
-  if (!isId(id)) throw new AzekuraError('InvalidArgument', `"${id.slice(0, 64)}" is not an id of a volume or snapshot`);
-  return id;
-}
+export { checkId, isId };
 
 /** A volume's folder and what lies in it. */
 export interface VolumePlace {

@@ -2,7 +2,7 @@ import { type Cause, makeCause } from '../../model/cause.ts';
 import { type AzekuraError, toAzekuraError } from '../../model/errors.ts';
 import type { PoolObservation, PoolRef } from '../contract.ts';
 import { fillBallast } from './ballast.ts';
-import { type FileContext, readPoolIdentity } from './context.ts';
+import { type FileContext, readPoolIdentity, sourceOf } from './context.ts';
 import { journalCause } from './pool-journal.ts';
 import { isMounted } from './pool-open.ts';
 import { parentOf } from './pool-place.ts';
@@ -24,8 +24,8 @@ export async function observePool(context: FileContext, pool: PoolRef): Promise<
 async function look(context: FileContext, pool: PoolRef): Promise<PoolObservation> {
   const path = context.poolPath(pool);
   const kernel = context.poolKernel(pool);
-  const missing = makeCause('PoolMissing', { pool: pool.name, place: pool.source.path });
-  if (pool.source.kind !== 'directory' && !(await isMounted(context, pool))) return absent(missing);
+  const missing = makeCause('PoolMissing', { pool: pool.name, place: sourceOf(pool).path });
+  if (sourceOf(pool).kind !== 'directory' && !(await isMounted(context, pool))) return absent(missing);
   const found = await readPoolIdentity(kernel, path);
   if (found.kind === 'absent') return absent(missing);
   const causes: Cause[] = [];
@@ -58,7 +58,7 @@ async function callBackPreallocation(
 
 /** What is wrong with the file system below a directory or image. */
 async function hostCauses(context: FileContext, pool: PoolRef): Promise<Cause[]> {
-  const { source } = pool;
+  const source = sourceOf(pool);
   if (source.kind === 'device') return [];
   const folder = source.kind === 'image' ? parentOf(source.path) : source.path;
   const causes: Cause[] = [];
@@ -77,7 +77,7 @@ function explain(pool: PoolRef, error: AzekuraError): Cause {
   if (error.blame) return error.blame;
   if (error.details.errno === 'EIO') return makeCause('PoolIoErrors', { pool: pool.name, problem: error.message });
   if (error.details.errno === 'EROFS') return makeCause('PoolReadOnly', { pool: pool.name });
-  return makeCause('PoolMissing', { pool: pool.name, place: pool.source.path, problem: error.message });
+  return makeCause('PoolMissing', { pool: pool.name, place: sourceOf(pool).path, problem: error.message });
 }
 
 function absent(cause: Cause): PoolObservation {

@@ -4,7 +4,15 @@ import { newUid } from '../../lib/id.ts';
 import { hasCode, toAzekuraError } from '../../model/errors.ts';
 import type { PoolRef } from '../contract.ts';
 import { fillBallast } from './ballast.ts';
-import { type FileContext, inUseBy, poolDamaged, poolForeign, poolMissing, readPoolIdentity } from './context.ts';
+import {
+  type FileContext,
+  inUseBy,
+  poolDamaged,
+  poolForeign,
+  poolMissing,
+  readPoolIdentity,
+  sourceOf,
+} from './context.ts';
 import { encodePool, type PoolIdentity, readmeText } from './format.ts';
 import {
   poolEntries,
@@ -29,18 +37,15 @@ export async function openPool(
   context: FileContext,
   pool: PoolRef,
 ): Promise<{ readonly poolId: string; readonly path: string }> {
-  return context.deps.locks.run(`file/pool/${pool.source.path}`, async () => {
+  return context.deps.locks.run(`file/pool/${sourceOf(pool).path}`, async () => {
     const path = context.poolPath(pool);
-    if (pool.source.kind === 'directory') {
+    const source = sourceOf(pool);
+    if (source.kind === 'directory') {
       await inspectPool(context, pool);
       await context.poolKernel(pool).makeDirectory(path);
     } else if (!(await isMounted(context, pool))) {
       await inspectPool(context, pool);
-      await mountPool(
-        context,
-        pool,
-        pool.source.kind === 'image' ? await attachImage(context, pool, pool.source) : pool.source.path,
-      );
+      await mountPool(context, pool, source.kind === 'image' ? await attachImage(context, pool, source) : source.path);
     }
     const identity = await describePool(context, pool, path);
     await fillBallast(context, pool);
@@ -54,9 +59,9 @@ export async function isMounted(context: FileContext, pool: PoolRef): Promise<bo
   const mount = (await context.deps.host.mounts()).findLast((entry) => entry.target === target);
   if (!mount) return false;
   const device =
-    pool.source.kind === 'image'
-      ? (await context.poolKernel(pool).findLoop(pool.source.path))?.device
-      : pool.source.path;
+    sourceOf(pool).kind === 'image'
+      ? (await context.poolKernel(pool).findLoop(sourceOf(pool).path))?.device
+      : sourceOf(pool).path;
   if (mount.source !== device)
     throw unusable(`${mount.source} is mounted at ${target}, not the pool ${pool.name}`, 'unmount it');
   return true;
@@ -129,7 +134,7 @@ async function mountPool(context: FileContext, pool: PoolRef, device: string): P
 
 /** Only a blank disk, or one whose id was typed; never a file that was there before, nor a pool that should be there. */
 async function formatDevice(context: FileContext, pool: PoolRef, device: string): Promise<void> {
-  const { source } = pool;
+  const source = sourceOf(pool);
   if (pool.poolId !== undefined) throw poolForeign(pool, 'another file system');
   const info = source.kind === 'device' ? await context.deps.host.blockDevice(device) : undefined;
   if (!info || source.kind !== 'device') throw poolForeign(pool, 'another file system');
@@ -174,7 +179,7 @@ async function describePool(context: FileContext, pool: PoolRef, path: string): 
 
 /** Unmounts and detaches; see EnginePools.close. */
 export async function closePool(context: FileContext, pool: PoolRef): Promise<void> {
-  return context.deps.locks.run(`file/pool/${pool.source.path}`, () => closeLocked(context, pool));
+  return context.deps.locks.run(`file/pool/${sourceOf(pool).path}`, () => closeLocked(context, pool));
 }
 
 export async function closeLocked(context: FileContext, pool: PoolRef): Promise<void> {
@@ -183,7 +188,7 @@ export async function closeLocked(context: FileContext, pool: PoolRef): Promise<
   const loops = await host.loops();
   const attached = loops.find((loop) => loop.backingFile.startsWith(`${path}/${volumesFolder}/`));
   if (attached) throw inUseBy(`pool ${pool.name}`, `the attached volume on ${attached.device}`);
-  if (pool.source.kind === 'directory') return;
+  if (sourceOf(pool).kind === 'directory') return;
   const kernel = context.poolKernel(pool);
   if (await isMounted(context, pool)) {
     try {
@@ -195,14 +200,14 @@ export async function closeLocked(context: FileContext, pool: PoolRef): Promise<
     }
   }
   await kernel.removeMountPoint(path);
-  if (pool.source.kind !== 'image') return;
-  const loop = await kernel.findLoop(pool.source.path);
+  if (sourceOf(pool).kind !== 'image') return;
+  const loop = await kernel.findLoop(sourceOf(pool).path);
   if (loop) await steps.run('file.pool.detach', () => kernel.detachLoop(loop.device, loop.backingFile));
 }
 
 /** Removes an empty pool's own files; see EnginePools.destroy. */
 export async function destroyPool(context: FileContext, pool: PoolRef): Promise<void> {
-  const { source } = pool;
+  const source = sourceOf(pool);
   const kernel = context.poolKernel(pool);
   if (source.kind !== 'directory' && !(await kernel.stat(source.path))) return closePool(context, pool);
   const path = context.poolPath(pool);

@@ -4,7 +4,7 @@ import { type Cause, makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
 import type { PoolSource } from '../../model/pool.ts';
 import type { PoolInspection, PoolRef } from '../contract.ts';
-import { type FileContext, poolDamaged, poolForeign, poolMissing, readPoolIdentity } from './context.ts';
+import { type FileContext, poolDamaged, poolForeign, poolMissing, readPoolIdentity, sourceOf } from './context.ts';
 import { poolEntries, recycledFolder, volumesFolder } from './layout.ts';
 import { requireJournal } from './pool-journal.ts';
 
@@ -13,18 +13,19 @@ export const minimumPoolBytes = 512 * 2 ** 20;
 
 /** Looks at a place without changing it; see EnginePools.inspect. */
 export async function inspectPool(context: FileContext, pool: PoolRef): Promise<PoolInspection> {
-  switch (pool.source.kind) {
+  const source = sourceOf(pool);
+  switch (source.kind) {
     case 'directory':
       return inspectDirectory(context, pool);
     case 'image':
-      return inspectImage(context, pool, pool.source);
+      return inspectImage(context, pool, source);
     case 'device':
-      return inspectDevice(context, pool, pool.source);
+      return inspectDevice(context, pool, source);
   }
 }
 
 async function inspectDirectory(context: FileContext, pool: PoolRef): Promise<PoolInspection> {
-  const { path } = pool.source;
+  const { path } = sourceOf(pool);
   const kernel = context.poolKernel(pool);
   const stat = await kernel.stat(path);
   if (!stat && !pool.trial) throw missing(pool, 'make the folder, or mount the disk that holds it');
@@ -56,7 +57,7 @@ async function inspectDirectory(context: FileContext, pool: PoolRef): Promise<Po
 
 /** A new pool begins in an empty folder; what an interrupted beginning has left counts as empty. */
 async function requireEmpty(context: FileContext, pool: PoolRef): Promise<void> {
-  const { path } = pool.source;
+  const { path } = sourceOf(pool);
   const kernel = context.poolKernel(pool);
   const strangers = ((await kernel.listDirectory(path)) ?? []).filter(
     (name) => name !== 'lost+found' && !poolEntries.includes(name),
@@ -188,7 +189,7 @@ function checkSize(sizeBytes: number, path: string): void {
 }
 
 function missing(pool: PoolRef, next: string): AzekuraError {
-  return blamed('NotFound', makeCause('PoolMissing', { pool: pool.name, place: pool.source.path }), { next });
+  return blamed('NotFound', makeCause('PoolMissing', { pool: pool.name, place: sourceOf(pool).path }), { next });
 }
 
 function readOnly(pool: PoolRef): AzekuraError {

@@ -1,9 +1,10 @@
+import { ext4OptionsBefore147, knowsPrezeroed, mkfsOptions } from '../../host/mkfs.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { PoolRef } from '../contract.ts';
 import { blamePoolFull, type FileContext } from './context.ts';
 import { templatePath, templatesFolder, temporaryFolder } from './layout.ts';
-import { ext4OptionsBefore147, mkfsOptions, templateName } from './template-options.ts';
+import { templateName } from './template-options.ts';
 
 /** Templates that a pool keeps; the oldest goes first. An empty ext4 of 20 GiB takes 5 MiB, any XFS 64 MiB of log. */
 const maximumTemplates = 24;
@@ -52,18 +53,12 @@ export async function makeFilesystem(
   const tool = `mkfs.${filesystem}`;
   const options: string[] = [...mkfsOptions[filesystem]];
   try {
-    if (filesystem === 'ext4' && !(await knowsPrezeroed(context)))
+    if (filesystem === 'ext4' && !(await knowsPrezeroed(host)))
       options.splice(options.length - 1, 1, ext4OptionsBefore147);
     await host.exec([tool, ...options, file], { deadlineMs: mkfsDeadlineMs, domain: `pool/${pool.name}` });
   } catch (error) {
     throw explainMkfs(error, tool, filesystem);
   }
-}
-
-async function knowsPrezeroed(context: FileContext): Promise<boolean> {
-  const { stdout, stderr } = await context.deps.host.exec(['mkfs.ext4', '-V']);
-  const version = /mke2fs (\d+)\.(\d+)/.exec(stdout + stderr);
-  return version !== null && Number(version[1]) * 1000 + Number(version[2]) >= 1047;
 }
 
 /** What a failed mkfs means to the user. */

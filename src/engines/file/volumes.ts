@@ -13,7 +13,7 @@ import { planCreate } from './plan-create.ts';
 import { readCreateSource } from './source.ts';
 
 /** Volumes of a file pool. Each method looks, plans and carries out. */
-export function fileVolumes(context: FileContext): Required<Omit<EngineVolumes, 'configure'>> {
+export function fileVolumes(context: FileContext): Required<Omit<EngineVolumes, 'configure' | 'markFormatted'>> {
   return {
     create: (request) => createVolume(context, request),
     observe: (volume) => observeVolume(context, volume),

@@ -21,7 +21,10 @@ type Backing = Pick<
   SyncKernel,
   'createSparse' | 'allocate' | 'truncate' | 'clone' | 'cloneRange' | 'copyRange' | 'extentUsage' | 'allocatedRanges'
 > &
-  Pick<SyncKernel, 'changedRanges' | 'freePreallocation' | 'setFilesystemUuid' | 'probeFilesystem' | 'canClone'>;
+  Pick<
+    SyncKernel,
+    'changedRanges' | 'freePreallocation' | 'setFilesystemUuid' | 'probeFilesystem' | 'readLvmLabel' | 'canClone'
+  >;
 
 /** Files and folders of the fake machine. */
 export function fakeFiles(machine: FakeMachine): Files {
@@ -204,6 +207,8 @@ export function fakeBacking(machine: FakeMachine): Backing {
         raise({ call: 'setFilesystemUuid', subject: path, problem: `it holds no ${type}`, code: 'FailedPrecondition' });
       filesystem.uuid = uuid;
     },
+    /** No disk of the fake is a physical volume. */
+    readLvmLabel: () => undefined,
     probeFilesystem(path) {
       const { filesystem } = machine.need(path, 'open');
       if (!filesystem) return undefined;

@@ -1,9 +1,10 @@
 import { constants, fsyncSync, lstatSync, readFileSync } from 'node:fs';
+import { type LabelOptions, type LvmLabel, readLabel } from '../lvm/label.ts';
 import { probe, setUuid } from '../superblock/index.ts';
 import { errno } from './errno.ts';
 import { deviceNumber } from './files.ts';
-import { ioctl, statfs } from './libc.ts';
-import { withFile } from './open.ts';
+import { forgetCached, ioctl, statfs } from './libc.ts';
+import { sleep, withFile } from './open.ts';
 import { unless } from './raise.ts';
 import type { SyncKernel } from './sync.ts';
 
@@ -11,7 +12,14 @@ const { O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR } = constants;
 
 type Filesystems = Pick<
   SyncKernel,
-  'freeze' | 'thaw' | 'trim' | 'growFilesystem' | 'freePreallocation' | 'setFilesystemUuid' | 'probeFilesystem'
+  | 'freeze'
+  | 'thaw'
+  | 'trim'
+  | 'growFilesystem'
+  | 'freePreallocation'
+  | 'setFilesystemUuid'
+  | 'probeFilesystem'
+  | 'readLvmLabel'
 >;
 
 /** Calls on file systems as a whole, see Kernel. */
@@ -58,7 +66,26 @@ export function filesystemCalls(): Filesystems {
     },
 
     probeFilesystem: (path) => withFile(path, O_RDONLY, probe),
+
+    readLvmLabel: (path, options) => withFile(path, O_RDONLY, (fd) => readLabelPatiently(fd, options)),
   };
+}
+
+const labelTries = 20;
+const labelPauseMs = 25;
+
+/**
+ * LVM writes past the page cache, so nothing cached is believed. While a command is at work, a text may be half written:
+ * it is whole again in a moment.
+ */
+function readLabelPatiently(fd: number, options: LabelOptions = {}): LvmLabel | undefined {
+  for (let tries = 1; ; tries++) {
+    const label = readLabel(fd, { ...options, fresh: forgetCached });
+    const torn =
+      label?.torn === true || (options.text === true && label?.group !== undefined && label.text === undefined);
+    if (!torn || tries >= labelTries) return label;
+    sleep(labelPauseMs);
+  }
 }
 
 /** Bytes and path of the block device below a file system. */

@@ -9,6 +9,7 @@ const native = {
   // ioctl(2) is variadic; with one integer or pointer the calling convention of x86-64, arm64 and riscv64 is the plain one.
   ioctlBuffer: libc.func('int ioctl(int fd, unsigned long request, void *argument)'),
   ioctlNumber: libc.func('int ioctl(int fd, unsigned long request, int64_t argument)'),
+  posixFadvise: libc.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)'),
   mount: libc.func(
     'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
   ),
@@ -59,6 +60,15 @@ export function unmount(target: string, flags: number): void {
 /** fallocate(2). */
 export function fallocate(fd: number, mode: number, offsetBytes: number, lengthBytes: number, path: string): void {
   check(native.fallocate(fd, mode, offsetBytes, lengthBytes), 'fallocate', path);
+}
+
+/**
+ * Drops what is cached of a range, and reads nothing ahead from now on (posix_fadvise(2), POSIX_FADV_DONTNEED and
+ * POSIX_FADV_RANDOM): for what others write past the page cache. Best effort.
+ */
+export function forgetCached(fd: number, offsetBytes: number, lengthBytes: number): void {
+  native.posixFadvise(fd, 0, 0, 1);
+  native.posixFadvise(fd, offsetBytes, lengthBytes, 4);
 }
 
 /** lseek(2) with SEEK_DATA (3) or SEEK_HOLE (4). */

@@ -32,6 +32,7 @@ const calls: Record<KernelCall, true> = {
   freePreallocation: true,
   setFilesystemUuid: true,
   probeFilesystem: true,
+  readLvmLabel: true,
   canClone: true,
   findLoop: true,
   attachLoop: true,

@@ -1,0 +1,152 @@
+import type { BlockNode } from '../../host/host.ts';
+import { type PhysicalVolume, parseGroup, type VolumeGroup } from '../../host/lvm/group.ts';
+import type { LvmLabel } from '../../host/lvm/label.ts';
+import { type Cause, makeCause } from '../../model/cause.ts';
+import { AzekuraError, blamed, toAzekuraError } from '../../model/errors.ts';
+import { placeOf } from '../../model/pool.ts';
+import type { EngineDeps, PoolRef } from '../contract.ts';
+import { Entries, groupName } from './entries.ts';
+import { poolIdOf } from './tags.ts';
+
+/** A volume group of this machine as its disks tell of it. */
+export interface FoundGroup {
+  readonly group: VolumeGroup;
+  readonly entries: Entries;
+  /** Where each physical volume is now, by its id. */
+  readonly devices: ReadonlyMap<string, BlockNode>;
+  readonly missing: readonly PhysicalVolume[];
+}
+
+/** A physical volume on one device. */
+export interface FoundDisk {
+  readonly node: BlockNode;
+  readonly label: LvmLabel;
+}
+
+/** A disk that is to be read is alive or is given up soon: the others do not wait for it long. */
+const labelDeadlineMs = 10_000;
+
+/**
+ * Reads the labels of all disks that could hold one, each in a domain of its own: one that does not answer costs itself,
+ * and from then on it is not asked again until it answers.
+ *
+ * @returns `silent`: what could not be read
+ */
+export async function readDisks(deps: EngineDeps): Promise<{
+  readonly disks: readonly FoundDisk[];
+  readonly silent: readonly { node: BlockNode; problem: AzekuraError }[];
+}> {
+  const nodes = await deps.host.blockNodes({ mapped: (uuid) => !uuid.startsWith('LVM-') });
+  const stacked = new Set(
+    nodes.filter(({ kind }) => kind === 'mapped' || kind === 'raid').flatMap(({ slaves }) => slaves),
+  );
+  const disks: FoundDisk[] = [];
+  const silent: { node: BlockNode; problem: AzekuraError }[] = [];
+  // What a RAID or a path of several is made of shows the label too, and is not to be written to.
+  const candidates = nodes.filter(({ name, kind }) => !stacked.has(name) || kind === 'mapped');
+  await Promise.all(
+    candidates.map(async (node) => {
+      try {
+        const label = await deps.host
+          .kernel(`disk/${node.name}`, { deadlineMs: labelDeadlineMs })
+          .readLvmLabel(node.path);
+        if (label) disks.push({ node, label });
+      } catch (error) {
+        silent.push({ node, problem: toAzekuraError(error) });
+      }
+    }),
+  );
+  return { disks, silent };
+}
+
+/** Reads the group's text from the disk that has the newest version of it. @returns undefined when none can be read */
+export async function readGroup(deps: EngineDeps, disks: readonly FoundDisk[]): Promise<FoundGroup | undefined> {
+  const newest = [...disks].sort((a, b) => (b.label.group?.seqno ?? -1) - (a.label.group?.seqno ?? -1));
+  for (const { node, label } of newest) {
+    if (!label.group) continue;
+    const text = (await deps.host.kernel(`disk/${node.name}`).readLvmLabel(node.path, { text: true }))?.text;
+    if (text === undefined) continue;
+    const group = parseGroup(text);
+    const devices = new Map<string, BlockNode>();
+    for (const disk of disks) devices.set(disk.label.pvUuid, disk.node);
+    const missing = group.physical.filter((pv) => pv.missing || !devices.has(pv.id));
+    return { group, entries: new Entries(group), devices, missing };
+  }
+  return undefined;
+}
+
+/** Disks by the id of their group. Those without one come under "". */
+export function byGroup(disks: readonly FoundDisk[]): ReadonlyMap<string, readonly FoundDisk[]> {
+  const groups = new Map<string, FoundDisk[]>();
+  for (const disk of disks) {
+    const id = disk.label.group?.id ?? '';
+    groups.set(id, [...(groups.get(id) ?? []), disk]);
+  }
+  return groups;
+}
+
+/** The name of the group that the pool is, or will be. */
+export function groupNameOf(deps: EngineDeps, pool: PoolRef): string {
+  const { source } = pool;
+  if (source.kind === 'volumeGroup') return source.group;
+  if (source.kind === 'disks') return groupName(deps.nodeName, pool.name);
+  throw new AzekuraError('Unimplemented', `engine lvm makes no pools from ${source.kind}`);
+}
+
+/**
+ * The pool's group, whether or not it belongs to the pool; undefined when it is not on this machine.
+ *
+ * @throws AzekuraError when it is not found and a disk could not be read: Unavailable, with blame HungCall when it hangs
+ */
+export async function lookFor(deps: EngineDeps, pool: PoolRef): Promise<FoundGroup | undefined> {
+  const name = groupNameOf(deps, pool);
+  const { disks, silent } = await readDisks(deps);
+  // Disks whose own text cannot be read belong to whatever group lists them.
+  const orphans = disks.filter(({ label }) => !label.group);
+  const groups = [...byGroup(disks.filter(({ label }) => label.group)).values()];
+  const named = groups.filter((members) => members.some(({ label }) => label.group?.name === name));
+  const found: FoundGroup[] = [];
+  for (const members of named) {
+    const group = await readGroup(deps, [...members, ...orphans]);
+    if (group) found.push(group);
+  }
+  // Two groups of one name: a disk of another machine. The pool's own is the one with its tag.
+  const own = found.find(({ group }) => pool.poolId !== undefined && poolIdOf(group.tags) === pool.poolId) ?? found[0];
+  if (own) return own;
+  // It may lie on what could not be read: that is not the same as missing.
+  const torn = disks.find(({ label }) => label.torn) ?? named[0]?.[0];
+  if (torn)
+    throw new AzekuraError('Unavailable', `the LVM metadata on ${torn.node.path} cannot be read`, {
+      next: 'look at it with pvck; another disk of the group has a copy',
+    });
+  const [problem] = silent;
+  if (problem) throw problem.problem;
+  return undefined;
+}
+
+/**
+ * The pool's group, and certainly the pool's.
+ *
+ * @throws AzekuraError Unavailable with blame PoolMissing; FailedPrecondition with blame PoolForeign
+ */
+export async function findPool(deps: EngineDeps, pool: PoolRef): Promise<FoundGroup> {
+  const found = await lookFor(deps, pool);
+  if (!found) throw blamed('Unavailable', missingCause(pool));
+  const foreign = foreignCause(pool, found);
+  if (foreign) throw blamed('FailedPrecondition', foreign);
+  return found;
+}
+
+export function missingCause(pool: PoolRef): Cause {
+  return makeCause('PoolMissing', { pool: pool.name, place: placeOf(pool.source) });
+}
+
+export function foreignCause(pool: PoolRef, { group }: FoundGroup): Cause | undefined {
+  const id = poolIdOf(group.tags);
+  if (pool.poolId === undefined || id === pool.poolId) return undefined;
+  return makeCause('PoolForeign', {
+    pool: pool.name,
+    found: id ?? `volume group ${group.name}`,
+    expected: pool.poolId,
+  });
+}

@@ -1,0 +1,67 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import type { PoolRef } from '../../../src/engines/contract.ts';
+import { releaseAll } from '../../../src/engines/contract-suite/release.ts';
+import { type ContractEnv, describeEngineContract } from '../../../src/engines/contract-suite.ts';
+import { lvmEngine } from '../../../src/engines/lvm/engine.ts';
+import { createHost } from '../../../src/host/linux.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { KeyedLock } from '../../../src/lib/keyed-lock.ts';
+import { silentLogger } from '../../../src/lib/log.ts';
+import { makeSteps } from '../../../src/lib/steps.ts';
+
+/*
+ * Runs inside a machine of the lab, which has LVM, the device mapper and disks of its own to spend: their paths are in
+ * AZEKURA_LAB_DISKS, separated by commas.
+ */
+const disks = (process.env.AZEKURA_LAB_DISKS ?? '').split(',').filter((path) => path !== '');
+
+async function makeEnv(): Promise<ContractEnv> {
+  const [disk] = disks;
+  if (disk === undefined) throw new Error('AZEKURA_LAB_DISKS names no disk');
+  mkdirSync('/run/lock/lvm', { recursive: true });
+  const scratch = mkdtempSync('/tmp/azekura-contract-');
+  const host = createHost({ log: silentLogger, clock: systemClock });
+  const runtimeDir = `${scratch}/run`;
+  const pool: PoolRef = {
+    name: 'contract',
+    source: { kind: 'disks', disks: [disk] },
+    reservePercent: 5,
+    acceptNoJournal: true,
+    trial: false,
+  };
+  const engine = lvmEngine.create({
+    host,
+    clock: systemClock,
+    log: silentLogger,
+    steps: makeSteps(),
+    locks: new KeyedLock(),
+    nodeName: 'contract',
+    runtimeDir,
+  });
+  return {
+    host,
+    runtimeDir,
+    pool,
+    scratch,
+    async devices(of) {
+      const attached: string[] = [];
+      for (const { volumeId } of await engine.pools.list(of)) {
+        const seen = await engine.volumes.observe({ pool: of, volumeId });
+        if (seen.attached) attached.push(seen.attached.device);
+      }
+      return attached;
+    },
+    async end() {
+      await releaseAll(host, scratch);
+      for (const { volumeId } of await engine.pools.list(pool)) {
+        await engine.volumes.detach({ pool, volumeId });
+        await engine.volumes.delete({ pool, volumeId });
+      }
+      await engine.pools.destroy(pool);
+      await host.close();
+      rmSync(scratch, { recursive: true, force: true });
+    },
+  };
+}
+
+describeEngineContract('the engine lvm keeps the contract, one disk', lvmEngine, makeEnv);
