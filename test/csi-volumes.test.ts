@@ -16,14 +16,15 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { CallError } from '../lab/csi/client.ts';
 import { blockCapability, type Instance, mountCapability, nothingLeft, startInstance } from '../lab/csi/instance.ts';
 import { persistCall } from '../lab/csi/persist.ts';
+import { CsiVolume } from '../lab/csi/volume.ts';
 import { holdings, processTree } from '../lab/daemon.ts';
 import { Cleanup, eventually, run } from '../lab/workbench.ts';
 import { VolumeCapability_AccessMode_Mode as Mode } from '../src/gen/csi/csi_pb.js';
+import { shortId } from '../src/lib/id.ts';
 
 const gib = 2n ** 30n;
 const cleanup = new Cleanup();
 let instance: Instance;
-let counter = 0;
 
 beforeAll(async () => {
   instance = await startInstance(cleanup, { disk: '32G' });
@@ -36,79 +37,7 @@ const code = (promise: Promise<unknown>) =>
     (error: CallError) => error.codeName,
   );
 
-/** A volume on its way through CSI, as an orchestrator would take it. */
-class Used {
-  readonly volumeId: string;
-  readonly volumeCapability: object;
-  readonly stagingTargetPath: string;
-  readonly #number = ++counter;
-
-  private constructor(volumeId: string, volumeCapability: object) {
-    this.volumeId = volumeId;
-    this.volumeCapability = volumeCapability;
-    this.stagingTargetPath = `${instance.scratch}/staging/${this.#number}`;
-    mkdirSync(this.stagingTargetPath);
-  }
-
-  static async create(volumeCapability: object, extra: object = {}): Promise<Used> {
-    const { volume } = await instance.client.controller.createVolume({
-      name: `vol-${++counter}`,
-      capacityRange: { requiredBytes: gib },
-      volumeCapabilities: [volumeCapability],
-      mutableParameters: { recycle: '0' },
-      ...extra,
-    });
-    return new Used(volume?.volumeId ?? '', volumeCapability);
-  }
-
-  target(name = 'pod'): string {
-    return `${instance.scratch}/target/${this.#number}-${name}`;
-  }
-
-  stage(): Promise<unknown> {
-    const { volumeId, volumeCapability, stagingTargetPath } = this;
-    return instance.client.node.nodeStageVolume({ volumeId, volumeCapability, stagingTargetPath });
-  }
-
-  async publish(name = 'pod', extra: object = {}): Promise<string> {
-    const { volumeId, volumeCapability, stagingTargetPath } = this;
-    const targetPath = this.target(name);
-    await instance.client.node.nodePublishVolume({
-      volumeId,
-      volumeCapability,
-      stagingTargetPath,
-      targetPath,
-      ...extra,
-    });
-    return targetPath;
-  }
-
-  /** Attach, stage, publish. */
-  async use(): Promise<string> {
-    const { volumeId, volumeCapability } = this;
-    await instance.client.controller.controllerPublishVolume({ volumeId, volumeCapability, nodeId: instance.nodeId });
-    await this.stage();
-    return this.publish();
-  }
-
-  /** The whole way back, and away. */
-  async release(...names: string[]): Promise<void> {
-    const { volumeId, stagingTargetPath } = this;
-    const { node, controller } = instance.client;
-    for (const name of ['pod', ...names]) await node.nodeUnpublishVolume({ volumeId, targetPath: this.target(name) });
-    await node.nodeUnstageVolume({ volumeId, stagingTargetPath });
-    await controller.controllerUnpublishVolume({ volumeId, nodeId: instance.nodeId });
-    await controller.deleteVolume({ volumeId });
-  }
-
-  async snapshot(): Promise<string> {
-    const { snapshot } = await instance.client.controller.createSnapshot({
-      name: `snap-${++counter}`,
-      sourceVolumeId: this.volumeId,
-    });
-    return snapshot?.snapshotId ?? '';
-  }
-}
+const create = (volumeCapability: object, extra: object = {}) => CsiVolume.create(instance, volumeCapability, extra);
 
 const fromSnapshot = (snapshotId: string) => ({
   volumeContentSource: { type: { case: 'snapshot' as const, value: { snapshotId } } },
@@ -125,14 +54,14 @@ describe('a volume used through CSI', () => {
   it.each(['xfs', 'ext4'])(
     'with %s holds its data, and a larger clone of its snapshot comes up grown',
     async (fsType) => {
-      const used = await Used.create(mountCapability({ fsType }));
+      const used = await create(mountCapability({ fsType }));
       const target = await used.use();
       writeFileSync(`${target}/data`, randomBytes(5 << 20));
       run('sync', '-f', target);
       const before = digest(`${target}/data`);
       const snapshotId = await used.snapshot();
       writeFileSync(`${target}/data`, 'overwritten');
-      const clone = await Used.create(mountCapability({ fsType }), {
+      const clone = await create(mountCapability({ fsType }), {
         ...fromSnapshot(snapshotId),
         capacityRange: { requiredBytes: 2n * gib },
       });
@@ -150,7 +79,7 @@ describe('a volume used through CSI', () => {
   );
 
   it('grows while a pod writes to it', async () => {
-    const used = await Used.create(mountCapability());
+    const used = await create(mountCapability());
     const target = await used.use();
     expect(sizeOf(target)).toBeLessThan(1.01 * Number(gib));
     const capacityRange = { requiredBytes: 3n * gib };
@@ -164,7 +93,7 @@ describe('a volume used through CSI', () => {
   });
 
   it('is a block device of exactly its size as a raw block volume, also grown', async () => {
-    const used = await Used.create(blockCapability());
+    const used = await create(blockCapability());
     const target = await used.use();
     expect(statSync(target).isBlockDevice()).toBe(true);
     expect(run('blockdev', '--getsize64', target)).toBe(String(gib));
@@ -178,14 +107,14 @@ describe('a volume used through CSI', () => {
   });
 
   it('is read-only where it is published so, and writable elsewhere', async () => {
-    const used = await Used.create(mountCapability());
+    const used = await create(mountCapability());
     const target = await used.use();
     const readOnly = await used.publish('reader', { readonly: true });
     writeFileSync(`${target}/a`, 'x');
     expect(readFileSync(`${readOnly}/a`, 'utf8')).toBe('x');
     expect(() => writeFileSync(`${readOnly}/b`, 'x')).toThrow(/EROFS/);
     await used.release('reader');
-    const reader = await Used.create(mountCapability({ mode: Mode.SINGLE_NODE_READER_ONLY }));
+    const reader = await create(mountCapability({ mode: Mode.SINGLE_NODE_READER_ONLY }));
     expect(() => writeFileSync(`${reader.target()}/x`, '')).toThrow();
     const shown = await reader.use();
     expect(() => writeFileSync(`${shown}/x`, '')).toThrow(/EROFS/);
@@ -193,7 +122,7 @@ describe('a volume used through CSI', () => {
   });
 
   it('has the mount flags that were asked for', async () => {
-    const used = await Used.create(mountCapability({ mountFlags: ['noatime', 'nodev'] }));
+    const used = await create(mountCapability({ mountFlags: ['noatime', 'nodev'] }));
     const target = await used.use();
     const options = run('findmnt', '-n', '-o', 'OPTIONS', '--mountpoint', used.stagingTargetPath);
     expect(options).toContain('noatime');
@@ -203,7 +132,7 @@ describe('a volume used through CSI', () => {
   });
 
   it('comes back where somebody unmounted it, by the calls that a restarted kubelet makes', async () => {
-    const used = await Used.create(mountCapability());
+    const used = await create(mountCapability());
     const target = await used.use();
     writeFileSync(`${target}/data`, 'kept');
     run('umount', target);
@@ -216,7 +145,7 @@ describe('a volume used through CSI', () => {
   });
 
   it('comes back after the daemon was killed and everything was unmounted meanwhile, as by a reboot', async () => {
-    const used = await Used.create(mountCapability());
+    const used = await create(mountCapability());
     const target = await used.use();
     writeFileSync(`${target}/data`, 'kept');
     await instance.daemon.kill();
@@ -234,7 +163,7 @@ describe('a volume used through CSI', () => {
   });
 
   it("is never put over what is somebody else's", async () => {
-    const used = await Used.create(mountCapability());
+    const used = await create(mountCapability());
     await used.use();
     mkdirSync(used.target('full'));
     writeFileSync(`${used.target('full')}/precious`, 'mine');
@@ -255,14 +184,14 @@ describe('a volume used through CSI', () => {
 
   it('cannot be made where there is no room: RESOURCE_EXHAUSTED, and nothing of it is left', async () => {
     const huge = { capacityRange: { requiredBytes: 40n * gib }, parameters: { provisioning: 'thick' } };
-    expect(await code(Used.create(mountCapability(), huge))).toBe('RESOURCE_EXHAUSTED');
+    expect(await code(create(mountCapability(), huge))).toBe('RESOURCE_EXHAUSTED');
     const capacity = await instance.client.controller.getCapacity({ parameters: { provisioning: 'thick' } });
     expect(capacity.availableCapacity).toBeLessThan(32n * gib);
     const fits = {
       capacityRange: { requiredBytes: (capacity.maximumVolumeSize ?? 0n) / 2n },
       parameters: { provisioning: 'thick' },
     };
-    await (await Used.create(mountCapability(), fits)).release();
+    await (await create(mountCapability(), fits)).release();
   });
 
   it("of a pod's own lives and dies with its path", async () => {
@@ -284,7 +213,7 @@ describe('a volume used through CSI', () => {
   });
 
   it('is snapshotted with others at one instant', async () => {
-    const [a, b] = [await Used.create(mountCapability()), await Used.create(mountCapability())];
+    const [a, b] = [await create(mountCapability()), await create(mountCapability())];
     const [left, right] = [await a.use(), await b.use()];
     // Writes go to a, then to b: a snapshot of one instant never has more in b than in a.
     const files = [openSync(`${left}/count`, 'w'), openSync(`${right}/count`, 'w')];
@@ -303,7 +232,7 @@ describe('a volume used through CSI', () => {
     })();
     await eventually(() => expect(count).toBeGreaterThan(20));
     const { groupSnapshot } = await instance.client.group.createVolumeGroupSnapshot({
-      name: `group-${++counter}`,
+      name: `group-${shortId()}`,
       sourceVolumeIds: [a.volumeId, b.volumeId],
     });
     writing = false;
@@ -312,7 +241,7 @@ describe('a volume used through CSI', () => {
     const counts = [];
     for (const { volumeId } of [a, b]) {
       const member = groupSnapshot?.snapshots.find(({ sourceVolumeId }) => sourceVolumeId === volumeId);
-      const clone = await Used.create(mountCapability(), {
+      const clone = await create(mountCapability(), {
         ...fromSnapshot(member?.snapshotId ?? ''),
         capacityRange: undefined,
       });
@@ -348,7 +277,7 @@ describe('secrets', () => {
         await new Promise((resolve) => setTimeout(resolve, 2));
       }
     })();
-    const used = await Used.create(mountCapability({ fsType: 'ext4' }), { secrets });
+    const used = await create(mountCapability({ fsType: 'ext4' }), { secrets });
     const { volumeId, volumeCapability, stagingTargetPath } = used;
     await instance.client.controller.controllerPublishVolume({
       volumeId,

@@ -8,6 +8,7 @@ import {
   statSync,
   symlinkSync,
   truncateSync,
+  unlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -104,6 +105,47 @@ describe.skipIf(notRoot)(`host, for real${notRoot ? ' (skipped: needs root)' : '
     await kernel.removeTree(at('a'));
     await kernel.removeTree(at('a'));
     expect(await kernel.stat(at('a'))).toBeUndefined();
+  });
+
+  it('gives a tree to a group, in pieces as short as can be, the root last', async () => {
+    const root = at('grouped');
+    // Deeper and wider than one piece goes, and with a name that is not UTF-8.
+    const deep = join(root, ...Array.from({ length: 60 }, (_, level) => `d${level}`));
+    await kernel.makeDirectory(deep);
+    await kernel.makeDirectory(join(root, 'other'));
+    const odd = Buffer.concat([Buffer.from(`${root}/other/`), Buffer.from([0xff, 0xfe])]);
+    writeFileSync(odd, '');
+    for (let index = 0; index < 200; index++) writeFileSync(join(root, 'other', String(index)), '', { mode: 0o400 });
+    await kernel.bindMount(scratch, join(root, 'd0'));
+    let pieces = 0;
+    const total = { changed: 0, skipped: 0 };
+    let after: readonly string[] | undefined;
+    for (let done = false; !done; pieces += 1) {
+      expect(statSync(root).gid).toBe(0);
+      const piece = await kernel.giveToGroup(root, 4711, { budgetMs: 0, ...(after ? { after } : {}) });
+      total.changed += piece.changed;
+      total.skipped += piece.skipped;
+      ({ done } = piece);
+      after = piece.after;
+    }
+    await kernel.unmount(join(root, 'd0'));
+    expect(pieces).toBeGreaterThan(4);
+    // The root, one folder, its 201 files; not what was mounted over, which is another file system.
+    expect(total).toEqual({ changed: 203, skipped: 0 });
+    expect(statSync(root)).toMatchObject({ gid: 4711, mode: 0o042775 });
+    expect(statSync(odd)).toMatchObject({ gid: 4711, mode: 0o100664 });
+    expect(statSync(join(root, 'other', '7'))).toMatchObject({ gid: 4711, mode: 0o100660 });
+    expect(statSync(scratch).gid).toBe(0);
+    expect(await kernel.giveToGroup(root, 4711, { budgetMs: 0 })).toEqual({ done: true, changed: 0, skipped: 0 });
+    let second: readonly string[] | undefined;
+    for (let done = false; !done; ) {
+      const piece = await kernel.giveToGroup(root, 4712, { budgetMs: 0, ...(second ? { after: second } : {}) });
+      ({ done } = piece);
+      second = piece.after;
+    }
+    expect(statSync(deep)).toMatchObject({ gid: 4712, mode: 0o042775 });
+    unlinkSync(odd);
+    await kernel.removeTree(root);
   });
 
   it('follows no link in the last part of a path, and removes no mount', async () => {

@@ -48,6 +48,19 @@ describe('attachments', () => {
     expect(await kernel.listDirectory('/data/run/mount-points')).toEqual([]);
   });
 
+  it('give the file system to the group of the first that is to see it, and to nobody who only reads', async () => {
+    const { store, host } = await open();
+    await fixture.addReadyReplica('db');
+    const reader = { path: '/mnt/ro', readOnly: true, mountGroup: 7 };
+    await fixture.attachReady('db', { published: [reader] });
+    const groupOf = () => host.machine.place('/data/mounts/db').filesystem.nodes.get('/')?.gid;
+    expect(groupOf()).toBeUndefined();
+    const writer = { path: '/mnt/rw', readOnly: false, mountGroup: 7 };
+    await change(store, 'Attachment', attachment, ({ spec }) => ({ spec: { ...spec, published: [reader, writer] } }));
+    await expect.poll(() => fixture.mountsBelow('/mnt').length).toBe(2);
+    expect(groupOf()).toBe(7);
+  });
+
   it('leave alone the folder that was there before', async () => {
     const { store, host } = await open();
     await host.kernel('test').makeDirectory('/mnt/db');

@@ -42,7 +42,7 @@ export interface Operations {
   /**
    * The use of a volume on a node step by step, as CSI asks for it. There is one Attachment for each volume and node;
    * every call only writes its spec, the node's agent does the work, and the caller waits for its status:
-   * - attachVolume: origin `publish`, staged false: the device, nothing mounted yet.
+   * - attachVolume: origin `publish`, staged false: the device, nothing mounted yet. What was staged before stays staged.
    * - stageVolume: staged true with the path; makes the Attachment (origin `stage`) when nobody attached before.
    * - unstageVolume: staged false; deletes the Attachment when its origin is `stage`.
    * - detachVolume: deletes the Attachment, on all nodes when none is named.
@@ -68,6 +68,8 @@ export interface Operations {
       readonly path: string;
       readonly readOnly: boolean;
       readonly exclusive: boolean;
+      /** The group that the file system is given to; not for raw block volumes. */
+      readonly mountGroup?: number;
       readonly observeRequestId: string;
     },
   ): Promise<Attachment>;

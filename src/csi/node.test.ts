@@ -169,7 +169,7 @@ describe('staging and publishing', () => {
     const handle = await volume('pvc-1');
     expect(await stage(handle, block)).toBe('FAILED_PRECONDITION');
     expect(await stage(handle, mount(Mode.SINGLE_NODE_MULTI_WRITER, { fsType: 'ext4' }))).toBe('FAILED_PRECONDITION');
-    expect(await stage(handle, mount(Mode.SINGLE_NODE_MULTI_WRITER, { volumeMountGroup: '1000' }))).toBe(
+    expect(await stage(handle, mount(Mode.SINGLE_NODE_MULTI_WRITER, { volumeMountGroup: 'staff' }))).toBe(
       'INVALID_ARGUMENT',
     );
     expect(await stage(handle, mount(Mode.SINGLE_NODE_MULTI_WRITER, { mountFlags: ['noatime'] }))).toBe('OK');

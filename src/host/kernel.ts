@@ -160,6 +160,22 @@ export interface Kernel {
   trim(mountPoint: string): Promise<{ readonly trimmedBytes: number }>;
   /** Grows the mounted file system to its device. @throws PermissionDenied for ext4 without CAP_SYS_RESOURCE */
   growFilesystem(mountPoint: string, filesystem: 'xfs' | 'ext4'): Promise<void>;
+  /**
+   * Gives a mounted file system to a group, as the kubelet does it for fsGroup: everything gets the group and what its
+   * members may do, folders also pass the group on (setgid). Does nothing when the root is like that already; the root
+   * comes last, so that after a crash it begins again. In pieces: `after` of an answer that is not done begins the next.
+   * What is immutable stays (`skipped`). Other file systems below are left alone.
+   */
+  giveToGroup(
+    root: string,
+    gid: number,
+    options: { readonly budgetMs: number; readonly after?: readonly string[] },
+  ): Promise<{
+    readonly done: boolean;
+    readonly after?: readonly string[];
+    readonly changed: number;
+    readonly skipped: number;
+  }>;
 }
 
 export interface SyncOption {

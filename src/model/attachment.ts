@@ -3,9 +3,20 @@ import { Cause } from './cause.ts';
 import { Layer } from './layer.ts';
 import { Bytes, Name, NodeName } from './meta.ts';
 
+/** A group of the operating system; 2³² − 1 means "none" to chown(2). */
+export const GroupId = z
+  .int()
+  .min(0)
+  .max(2 ** 32 - 2);
+
 /** A place where an attached volume is to be seen. */
 export const Publication = z
-  .object({ path: z.string().startsWith('/').max(4095), readOnly: z.boolean().default(false) })
+  .object({
+    path: z.string().startsWith('/').max(4095),
+    readOnly: z.boolean().default(false),
+    /** The group that the file system belongs to when it is first seen there: CSI's volume_mount_group. */
+    mountGroup: GroupId.optional(),
+  })
   .strict();
 
 /** How many may use a volume at once; the words of CSI's access modes. */

@@ -26,9 +26,16 @@ const wanted: fc.Arbitrary<WantedAttachment> = fc.record({
   access: fc.constantFrom('filesystem', 'block'),
   readOnly: fc.boolean(),
   staged: fc.boolean(),
-  published: fc.uniqueArray(fc.record({ path: fc.constantFrom(...paths), readOnly: fc.boolean() }), {
-    selector: (one) => one.path,
-  }),
+  published: fc.uniqueArray(
+    fc.record({
+      path: fc.constantFrom(...paths),
+      readOnly: fc.boolean(),
+      mountGroup: fc.option(fc.nat(9), { nil: undefined }),
+    }),
+    {
+      selector: (one) => one.path,
+    },
+  ),
 });
 
 /** What the machine looks like after a step. Throws where the kernel would refuse. */
@@ -91,6 +98,19 @@ describe('planAttachment', () => {
         expect(again).toEqual([]);
       }),
       { numRuns: 2_000 },
+    );
+  });
+
+  it('gives a file system to the group that is asked for before it is seen, and never one that is only read', () => {
+    fc.assert(
+      fc.property(seen, wanted, (before, want) => {
+        for (const step of planAttachment(want, before)) {
+          if (step.do !== 'publish') continue;
+          const asked = want.published.find((one) => one.path === step.path);
+          const given = want.access === 'filesystem' && !step.readOnly ? asked?.mountGroup : undefined;
+          expect(step.mountGroup).toBe(given);
+        }
+      }),
     );
   });
 

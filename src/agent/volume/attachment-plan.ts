@@ -32,7 +32,13 @@ export type AttachmentStep =
   | { readonly do: 'detach' }
   | { readonly do: 'attach' }
   | { readonly do: 'stage' }
-  | { readonly do: 'publish'; readonly path: string; readonly readOnly: boolean };
+  | {
+      readonly do: 'publish';
+      readonly path: string;
+      readonly readOnly: boolean;
+      /** The group that the file system is given to before anybody sees it there. */
+      readonly mountGroup?: number;
+    };
 
 /**
  * The steps from what is seen to what is wanted, in their order: from the top of the stack down, then up again. Empty
@@ -42,7 +48,9 @@ export function planAttachment(wanted: WantedAttachment, seen: SeenAttachment): 
   const steps: AttachmentStep[] = [];
   const filesystem = wanted.attached && wanted.staged && wanted.access === 'filesystem';
   const wantedPaths = new Map(
-    wanted.attached && wanted.staged ? wanted.published.map((one) => [one.path, one.readOnly || wanted.readOnly]) : [],
+    wanted.attached && wanted.staged
+      ? wanted.published.map((one) => [one.path, { ...one, readOnly: one.readOnly || wanted.readOnly }])
+      : [],
   );
   const deviceWrong = seen.device !== undefined && (!wanted.attached || seen.device.readOnly !== wanted.readOnly);
   const stagingWrong =
@@ -53,7 +61,7 @@ export function planAttachment(wanted: WantedAttachment, seen: SeenAttachment): 
   const standing = new Set<string>();
   for (const path of new Set([...seen.publications.keys(), ...seen.recorded])) {
     const there = seen.publications.get(path) ?? { state: 'none' as const, readOnly: false };
-    const readOnly = wantedPaths.get(path);
+    const readOnly = wantedPaths.get(path)?.readOnly;
     const right = there.state === 'ours' && readOnly === there.readOnly && !stagingWrong && !deviceWrong;
     const mounted = there.state === 'ours' || there.state === 'stale';
     if (right) standing.add(path);
@@ -66,6 +74,10 @@ export function planAttachment(wanted: WantedAttachment, seen: SeenAttachment): 
 
   if (seen.device === undefined || deviceWrong) steps.push({ do: 'attach' });
   if (filesystem && (seen.staging !== 'ours' || stagingWrong)) steps.push({ do: 'stage' });
-  for (const [path, readOnly] of wantedPaths) if (!standing.has(path)) steps.push({ do: 'publish', path, readOnly });
+  for (const { path, readOnly, mountGroup } of wantedPaths.values()) {
+    if (standing.has(path)) continue;
+    const given = filesystem && !readOnly && mountGroup !== undefined ? { mountGroup } : {};
+    steps.push({ do: 'publish', path, readOnly, ...given });
+  }
   return steps;
 }

@@ -6,6 +6,7 @@ import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { Attachment, Replica } from '../../model/kinds.ts';
 import type { AgentContext } from '../context.ts';
 import { formatBlank } from '../filesystem/make.ts';
+import { giveToGroup } from '../filesystem/mount-group.ts';
 import { checkFree, checkPath } from '../filesystem/mount-point.ts';
 import { type MountRecord, writeRecord } from '../filesystem/record.ts';
 import { type Staged, stage } from '../filesystem/stage.ts';
@@ -47,7 +48,7 @@ export async function takeStep(work: AttachmentWork, step: AttachmentStep): Prom
     case 'stage':
       return stageVolume(work);
     case 'publish':
-      return publish(work, step.path, step.readOnly);
+      return publish(work, step);
   }
 }
 
@@ -136,8 +137,9 @@ async function letWrite(work: AttachmentWork, target: string): Promise<void> {
   if (wasFrozen) context.deps.log.warn({ volumeId, target }, 'thawed a file system that was left frozen');
 }
 
-async function publish(work: AttachmentWork, path: string, readOnly: boolean): Promise<void> {
+async function publish(work: AttachmentWork, step: Extract<AttachmentStep, { do: 'publish' }>): Promise<void> {
   const { context, attachment, device, steps } = work;
+  const { path, readOnly, mountGroup } = step;
   const { access, volumeId } = attachment.spec;
   if (!device) throw new AzekuraError('Internal', 'a volume is published after it is attached');
   checkPath(path, context.deps.dataDir);
@@ -152,6 +154,8 @@ async function publish(work: AttachmentWork, path: string, readOnly: boolean): P
     );
   }
   const source = access === 'block' ? device.device : stagingPathOf(context, attachment);
+  if (mountGroup !== undefined)
+    await steps.run('agent.publish.group', () => giveToGroup(context, volumeId, source, mountGroup));
   await steps.run('agent.publish.bind', () =>
     context.volumeKernel(volumeId).batch([
       { call: 'makeMountPoint', args: [path, access === 'block' ? 'file' : 'directory'] },

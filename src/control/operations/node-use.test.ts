@@ -36,7 +36,7 @@ const stored = async (name: string) => {
   const { volumeId } = (await fixture.store.get('Volume', name)).status;
   return fixture.store.find('Attachment', attachmentName(volumeId ?? '', 'here'));
 };
-const publication = (path: string, part: { readOnly?: boolean; exclusive?: boolean } = {}) => ({
+const publication = (path: string, part: { readOnly?: boolean; exclusive?: boolean; mountGroup?: number } = {}) => ({
   nodeName: 'here',
   path,
   readOnly: false,
@@ -76,6 +76,33 @@ describe('a volume used step by step', () => {
     expect((await stored('s'))?.spec.origin).toBe('stage');
     await operations.unstageVolume('s', { nodeName: 'here' });
     await expect.poll(() => stored('s')).toBeUndefined();
+  });
+
+  it('that was staged first and attached then stays attached when it is unstaged', async () => {
+    await fixture.volume('p');
+    await operations.stageVolume('p', { ...request(), stagingPath: '/k/p' });
+    expect(await refusal(operations.detachVolume('p', {}))).toMatchObject({ code: 'FailedPrecondition' });
+    await operations.attachVolume('p', request());
+    expect(await refusal(operations.detachVolume('p', {}))).toMatchObject({ code: 'FailedPrecondition' });
+    await operations.unstageVolume('p', { nodeName: 'here' });
+    expect((await stored('p'))?.spec).toMatchObject({ origin: 'publish', staged: false });
+    await operations.detachVolume('p', {});
+    await expect.poll(() => stored('p')).toBeUndefined();
+  });
+
+  it('is published for one group at each path', async () => {
+    await fixture.volume('g');
+    await operations.stageVolume('g', { ...request(), stagingPath: '/k/g' });
+    for (let time = 0; time < 2; time++) await operations.publishPath('g', publication('/k/a', { mountGroup: 5 }));
+    for (const other of [{}, { mountGroup: 6 }])
+      expect(await refusal(operations.publishPath('g', publication('/k/a', other)))).toMatchObject({
+        code: 'AlreadyExists',
+      });
+    await operations.publishPath('g', publication('/k/b', { mountGroup: 6 }));
+    expect((await stored('g'))?.spec.published).toEqual([
+      { path: '/k/a', readOnly: false, mountGroup: 5 },
+      { path: '/k/b', readOnly: false, mountGroup: 6 },
+    ]);
   });
 
   it('makes the agent look again with every request', async () => {

@@ -1,5 +1,5 @@
 import { makeCause } from '../../model/cause.ts';
-import { AzekuraError, blamed } from '../../model/errors.ts';
+import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { Attachment } from '../../model/kinds.ts';
 import type { AttachRequest } from '../operations.ts';
 import { attachmentsNow, editAttachment, ensureAttachment, findAttachment, sameOptions } from './attachments.ts';
@@ -15,7 +15,13 @@ export async function attachVolume(
 ): Promise<Attachment> {
   const volume = await waitFor(context, await context.needVolume(name), isPlaced);
   const { attachment, made } = await ensureAttachment(context, volume, request, { origin: 'publish', staged: false });
-  return made ? attachment : observe(context, attachment, request.observeRequestId);
+  if (made) return attachment;
+  // From now on it goes by detachVolume, not with its staging.
+  return editAttachment(context, attachment, (spec) => ({
+    ...spec,
+    origin: spec.origin === 'stage' ? 'publish' : spec.origin,
+    observeRequestId: request.observeRequestId,
+  }));
 }
 
 export async function stageVolume(
@@ -52,10 +58,11 @@ export async function publishPath(
     readonly path: string;
     readonly readOnly: boolean;
     readonly exclusive: boolean;
+    readonly mountGroup?: number;
     readonly observeRequestId: string;
   },
 ): Promise<Attachment> {
-  const { nodeName, path, readOnly, exclusive, observeRequestId } = request;
+  const { nodeName, path, readOnly, exclusive, mountGroup, observeRequestId } = request;
   const volume = await context.needVolume(name);
   const attachment = await findAttachment(context, volume, nodeName);
   if (!attachment?.spec.staged || attachment.metadata.deletionTimestamp)
@@ -70,13 +77,23 @@ export async function publishPath(
         `volume ${name} is published at ${path} ${known.readOnly ? 'read-only' : 'for writing'}`,
         { next: 'unpublish it first' },
       );
+    if (known && known.mountGroup !== mountGroup)
+      throw new AzekuraError(
+        'AlreadyExists',
+        `volume ${name} is published at ${path} ${known.mountGroup === undefined ? 'without a group' : `for group ${known.mountGroup}`}`,
+        { next: 'unpublish it first' },
+      );
     const others = spec.published.filter((one) => one.path !== path);
     if (!known && exclusive && others.length > 0)
       throw blamed(
         'FailedPrecondition',
         makeCause('InUse', { what: `volume ${name}`, holder: others.map((one) => one.path).join(', ') }),
       );
-    return { ...spec, observeRequestId, published: [...others, { path, readOnly }] };
+    return {
+      ...spec,
+      observeRequestId,
+      published: [...others, { path, readOnly, ...(mountGroup === undefined ? {} : { mountGroup }) }],
+    };
   });
 }
 
@@ -117,34 +134,42 @@ export async function detachVolume(
   const attachments = (await attachmentsNow(context, volume)).filter(
     (one) => request.nodeName === undefined || one.spec.nodeName === request.nodeName,
   );
-  for (const attachment of attachments) {
-    const { spec, metadata } = attachment;
-    if (metadata.deletionTimestamp) continue;
-    refusePublished(attachment);
-    if (spec.staged && spec.origin === 'publish')
-      throw blamed(
-        'FailedPrecondition',
-        makeCause('InUse', { what: `volume ${name}`, holder: `node ${spec.nodeName}, where it is staged` }),
-      );
-  }
-  for (const { metadata } of attachments)
-    if (!metadata.deletionTimestamp)
-      await context.deps.store.delete('Attachment', metadata.name, { uid: metadata.uid });
+  for (const attachment of attachments) refuseUsed(attachment);
+  for (const attachment of attachments) await detachUnused(context, attachment);
 }
 
-/** Has the agent look again at what is really there. */
-async function observe(
-  context: OperationsContext,
-  attachment: Attachment,
-  observeRequestId: string,
-): Promise<Attachment> {
-  return editAttachment(context, attachment, (spec) => ({ ...spec, observeRequestId }));
+/** Deletes the attachment as it was seen: who stages it in the same moment is either seen, or comes too late. */
+async function detachUnused(context: OperationsContext, seen: Attachment): Promise<void> {
+  const { store } = context.deps;
+  const { name, uid } = seen.metadata;
+  let attachment: Attachment | undefined = seen;
+  while (attachment?.metadata.uid === uid && !attachment.metadata.deletionTimestamp) {
+    refuseUsed(attachment);
+    try {
+      await store.delete('Attachment', name, { uid, resourceVersion: attachment.metadata.resourceVersion });
+      return;
+    } catch (error) {
+      if (!hasCode(error, 'Conflict')) throw error;
+      attachment = await store.find('Attachment', name);
+    }
+  }
 }
 
 /** The attachment, unless it is on its way out. */
 async function present(context: OperationsContext, name: string, nodeName: string): Promise<Attachment | undefined> {
   const attachment = await findAttachment(context, await context.need('Volume', name), nodeName);
   return attachment?.metadata.deletionTimestamp ? undefined : attachment;
+}
+
+function refuseUsed(attachment: Attachment): void {
+  const { spec, metadata } = attachment;
+  if (metadata.deletionTimestamp) return;
+  refusePublished(attachment);
+  if (spec.staged)
+    throw blamed(
+      'FailedPrecondition',
+      makeCause('InUse', { what: `volume ${spec.volumeName}`, holder: `node ${spec.nodeName}, where it is staged` }),
+    );
 }
 
 function refusePublished({ spec }: Attachment): void {

@@ -1,5 +1,5 @@
 import { VolumeCapability_AccessMode_Mode as Mode, type VolumeCapability } from '../../gen/csi/csi_pb.js';
-import type { AccessMode } from '../../model/attachment.ts';
+import { type AccessMode, GroupId } from '../../model/attachment.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import type { Attachment } from '../../model/kinds.ts';
 import { refusedMountOptions } from '../../model/mount-options.ts';
@@ -11,6 +11,8 @@ export interface Capability {
   readonly filesystem?: 'xfs' | 'ext4';
   readonly mountOptions: readonly string[];
   readonly accessMode: AccessMode;
+  /** The group that everything in the volume is to belong to. */
+  readonly mountGroup?: number;
 }
 
 const accessModes: Readonly<Record<number, AccessMode>> = {
@@ -48,8 +50,6 @@ export function parseCapability(capability: VolumeCapability | undefined): Capab
   if (type.case !== 'mount')
     throw new AzekuraError('InvalidArgument', 'the access type is missing: a capability is for mount or block');
   const { fsType, mountFlags, volumeMountGroup } = type.value;
-  if (volumeMountGroup !== '')
-    throw new AzekuraError('InvalidArgument', 'volume_mount_group is not possible; the orchestrator sets the owner');
   const filesystem = parseFilesystem(fsType);
   const refused = refusedMountOptions(filesystem ?? 'xfs', mountFlags).filter(
     // Without a file-system type the class decides: what either knows passes here, the agent checks again.
@@ -59,7 +59,14 @@ export function parseCapability(capability: VolumeCapability | undefined): Capab
     throw new AzekuraError('InvalidArgument', `mount flag "${refused[0]}" is not possible`, {
       next: 'the flags that are possible are listed in docs/guide.md',
     });
-  return { access: 'filesystem', ...(filesystem ? { filesystem } : {}), mountOptions: mountFlags, accessMode };
+  const mountGroup = parseGroup(volumeMountGroup);
+  return {
+    access: 'filesystem',
+    ...(filesystem ? { filesystem } : {}),
+    mountOptions: mountFlags,
+    accessMode,
+    ...(mountGroup === undefined ? {} : { mountGroup }),
+  };
 }
 
 /**
@@ -100,6 +107,15 @@ export function attachmentProblem(capability: Capability, { spec }: Attachment):
   const same = [...capability.mountOptions].sort().join() === [...spec.mountOptions].sort().join();
   if (spec.staged && !same) return 'it is staged with other mount flags';
   return undefined;
+}
+
+/** A number in decimal: names of groups mean nothing outside of the container. */
+function parseGroup(text: string): number | undefined {
+  if (text === '') return undefined;
+  const group = GroupId.safeParse(/^(0|[1-9]\d{0,9})$/.test(text) ? Number(text) : undefined);
+  if (!group.success)
+    throw new AzekuraError('InvalidArgument', 'field volume_mount_group is not the number of a group');
+  return group.data;
 }
 
 function parseFilesystem(fsType: string): 'xfs' | 'ext4' | undefined {

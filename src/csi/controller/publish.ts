@@ -65,18 +65,9 @@ export async function controllerUnpublish(
         spec.origin !== 'mount',
     );
     if (attachments.length === 0) return {};
-    const used = attachments.find(({ spec }) => spec.staged || spec.published.length > 0);
-    if (used)
-      throw new AzekuraError(
-        'FailedPrecondition',
-        `volume ${volume.metadata.name} is in use on node ${used.spec.nodeName}`,
-        {
-          next: 'unpublish and unstage it there first',
-        },
-      );
-    await operations
-      .as(call)
-      .detachVolume(volume.metadata.name, request.nodeId === '' ? {} : { nodeName: request.nodeId });
+    // Each by its node: with none named, detachVolume would also take what a person has mounted.
+    for (const { spec } of attachments)
+      await operations.as(call).detachVolume(volume.metadata.name, { nodeName: spec.nodeName });
     for (const attachment of attachments) await attachmentGone(context, attachment, call);
     return {};
   });

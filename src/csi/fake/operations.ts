@@ -169,19 +169,33 @@ export class FakeOperations {
 
   async publishPath(
     name: string,
-    request: { nodeName: string; path: string; readOnly: boolean; exclusive: boolean; observeRequestId: string },
+    request: {
+      nodeName: string;
+      path: string;
+      readOnly: boolean;
+      exclusive: boolean;
+      mountGroup?: number;
+      observeRequestId: string;
+    },
   ): Promise<Attachment> {
     const attachment = await this.#attachmentOn(name, request.nodeName);
     if (!attachment?.spec.staged) throw new AzekuraError('FailedPrecondition', `volume ${name} is not staged`);
     return this.#edit('Attachment', attachment.metadata.name, ({ spec }) => {
       const present = spec.published.find(({ path }) => path === request.path);
-      if (present && present.readOnly !== request.readOnly)
+      if (present && (present.readOnly !== request.readOnly || present.mountGroup !== request.mountGroup))
         throw new AzekuraError('AlreadyExists', 'published otherwise');
       if (!present && request.exclusive && spec.published.length > 0)
         throw new AzekuraError('FailedPrecondition', `volume ${name} is published at another path`);
       const published = present
         ? spec.published
-        : [...spec.published, { path: request.path, readOnly: request.readOnly }];
+        : [
+            ...spec.published,
+            {
+              path: request.path,
+              readOnly: request.readOnly,
+              ...(request.mountGroup === undefined ? {} : { mountGroup: request.mountGroup }),
+            },
+          ];
       return { spec: { ...spec, published, observeRequestId: request.observeRequestId } };
     });
   }

@@ -13,6 +13,7 @@ const capabilities = [
   Capability.GET_VOLUME_STATS,
   Capability.EXPAND_VOLUME,
   Capability.SINGLE_NODE_MULTI_WRITER,
+  Capability.VOLUME_MOUNT_GROUP,
   Capability.GET_VOLUME_HEALTH,
   Capability.GET_STORAGE_HEALTH,
 ];

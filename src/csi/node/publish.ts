@@ -71,6 +71,7 @@ async function publish(
     path: target,
     readOnly: wanted.readOnly || isReadOnly(capability.accessMode),
     exclusive: isExclusive(capability.accessMode),
+    ...(capability.mountGroup === undefined ? {} : { mountGroup: capability.mountGroup }),
     observeRequestId: call.requestId,
   });
   try {

@@ -16,6 +16,7 @@ type Mounts = Pick<
   | 'thaw'
   | 'trim'
   | 'growFilesystem'
+  | 'giveToGroup'
 >;
 
 /** Loop devices of the fake machine. */
@@ -166,6 +167,12 @@ export function fakeMounts(machine: FakeMachine): Mounts {
       const filesystem = filesystemAt(mountPoint, 'growFilesystem');
       const source = machine.mountOf(mountPoint).source;
       filesystem.capacityBytes = machine.loops.get(source)?.sizeBytes ?? filesystem.capacityBytes;
+    },
+    giveToGroup(root, gid) {
+      const { filesystem } = machine.writable(root, 'chown');
+      if (filesystem.nodes.get('/')?.gid === gid) return { done: true, changed: 0, skipped: 0 };
+      for (const node of filesystem.nodes.values()) node.gid = gid;
+      return { done: true, changed: filesystem.nodes.size, skipped: 0 };
     },
   };
 }

@@ -10,6 +10,8 @@ export interface FakeNode {
   text: string;
   /** Stands for the file's bytes: equal tokens mean equal, shared blocks. Empty = all zeroes. */
   token: string;
+  /** The group that it was given to; its members may then read and write. */
+  gid?: number;
   /** What is formatted into the file, when it backs a device. */
   filesystem?: FakeFilesystem;
 }

@@ -3,6 +3,7 @@ import { backingCalls } from './backing.ts';
 import { extentCalls } from './fiemap.ts';
 import { fileCalls } from './files.ts';
 import { filesystemCalls } from './filesystems.ts';
+import { groupCalls } from './group.ts';
 import { loopCalls } from './loop-devices.ts';
 import { mountCalls } from './mounts.ts';
 import { boxed, isKernelCall, type SyncKernel } from './sync.ts';
@@ -15,6 +16,7 @@ export function kernelCallsHere(): SyncKernel {
     ...extentCalls(),
     ...loopCalls(),
     ...mountCalls(),
+    ...groupCalls(),
     ...filesystemCalls(),
   };
   return { ...single, batch: (calls) => runBatch(single, calls) };

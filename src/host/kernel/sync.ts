@@ -48,6 +48,7 @@ const calls: Record<KernelCall, true> = {
   thaw: true,
   trim: true,
   growFilesystem: true,
+  giveToGroup: true,
 };
 
 /** Names of all kernel calls. */
