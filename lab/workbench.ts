@@ -111,7 +111,8 @@ async function detachLoop(device: string, backing: string | undefined): Promise<
     if (backingOf(device) !== backing) return;
     run('losetup', '--detach', device);
     throw new Error(`${device} is still attached`);
-  });
+    // A mount namespace that somebody has made meanwhile holds a copy of every mount until it goes.
+  }, 30_000);
 }
 
 /** Unmounts, again while it is busy. Not an error when nothing is mounted there. */

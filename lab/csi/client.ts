@@ -1,11 +1,15 @@
 import {
   create,
+  type DescFile,
   type DescMethod,
   type DescService,
   fromBinary,
+  fromJson,
+  type JsonValue,
   type MessageInitShape,
   type MessageShape,
   toBinary,
+  toJson,
 } from '@bufbuild/protobuf';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
@@ -55,15 +59,7 @@ export interface CsiClient {
 
 /** @param authority sent as :authority; "localhost" unless told, as Go's gRPC does for unix sockets */
 export function connectCsi(socketPath: string, options: { readonly authority?: string } = {}): CsiClient {
-  const client = new Client(`unix:${socketPath}`, credentials.createInsecure(), {
-    'grpc.default_authority': options.authority ?? 'localhost',
-    'grpc.max_receive_message_length': 64 << 20,
-    'grpc.max_send_message_length': 64 << 20,
-    // A driver that is killed and started again is to be found at once.
-    'grpc.initial_reconnect_backoff_ms': 50,
-    'grpc.min_reconnect_backoff_ms': 50,
-    'grpc.max_reconnect_backoff_ms': 200,
-  });
+  const client = connect(socketPath, options.authority);
   return {
     identity: methods(client, Identity),
     controller: methods(client, Controller),
@@ -73,6 +69,42 @@ export function connectCsi(socketPath: string, options: { readonly authority?: s
     raw: (path, bytes, callOptions) => unary(client, path, Buffer.from(bytes), callOptions),
     close: () => client.close(),
   };
+}
+
+/** A call of a service that is known by its descriptor only: requests and answers are those of its JSON form. */
+export type DescribedCall = (method: string, request: JsonValue) => Promise<JsonValue>;
+
+/**
+ * A client that speaks a published version of the interface, with that version's own descriptor.
+ *
+ * @param file csi.proto of that version
+ */
+export function connectDescribed(socketPath: string, file: DescFile): { call: DescribedCall; close(): void } {
+  const client = connect(socketPath);
+  return {
+    call: async (name, request) => {
+      const [serviceName, methodName] = name.split('.');
+      const service = file.services.find((each) => each.name === serviceName);
+      const method = service?.methods.find((each) => each.name === methodName);
+      if (!service || !method) throw new Error(`this version has no ${name}`);
+      const bytes = Buffer.from(toBinary(method.input, fromJson(method.input, request)));
+      const answer = await unary(client, `/${service.typeName}/${method.name}`, bytes);
+      return toJson(method.output, fromBinary(method.output, answer));
+    },
+    close: () => client.close(),
+  };
+}
+
+function connect(socketPath: string, authority = 'localhost'): Client {
+  return new Client(`unix:${socketPath}`, credentials.createInsecure(), {
+    'grpc.default_authority': authority,
+    'grpc.max_receive_message_length': 64 << 20,
+    'grpc.max_send_message_length': 64 << 20,
+    // A driver that is killed and started again is to be found at once.
+    'grpc.initial_reconnect_backoff_ms': 50,
+    'grpc.min_reconnect_backoff_ms': 50,
+    'grpc.max_reconnect_backoff_ms': 200,
+  });
 }
 
 function methods<S extends DescService>(client: Client, service: S): Methods<S> {

@@ -73,14 +73,14 @@ async function mendedModules(copy: string): Promise<string> {
 }
 
 /**
- * The folder of the CSI specification's Go module, of the version in go.mod, fetched when it is not in the cache.
+ * The folder of the CSI specification's Go module, fetched when it is not in the cache.
  *
+ * @param version such as "v1.9.0"; that in go.mod unless told
  * @throws ToolMissing without Go or without the module
  */
-export async function specModule(): Promise<{ readonly version: string; readonly folder: string }> {
-  const described = JSON.parse(
-    await go(moduleDir, ['mod', 'download', '-json', `${csiSpec}@${await moduleVersion(csiSpec)}`]),
-  ) as {
+export async function specModule(version?: string): Promise<{ readonly version: string; readonly folder: string }> {
+  const wanted = version ?? (await moduleVersion(csiSpec));
+  const described = JSON.parse(await go(moduleDir, ['mod', 'download', '-json', `${csiSpec}@${wanted}`])) as {
     Version: string;
     Dir: string;
   };

@@ -5,6 +5,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CallError, connectCsi } from '../../lab/csi/client.ts';
+import { fuzzedRequest, type Known, properCodes, withKnown } from '../../lab/csi/fuzz.ts';
 import { VolumeCapability_AccessMode_Mode as Mode } from '../gen/csi/csi_pb.js';
 import { systemClock } from '../lib/clock.ts';
 import { silentLogger } from '../lib/log.ts';
@@ -194,110 +195,6 @@ describe('secrets', () => {
 });
 
 describe('fuzzed requests', () => {
-  // Stand for what is there, so that not every request ends at the first check.
-  const known = new Map<string, () => string>(
-    Object.entries({
-      '@volume': () => handles.volume,
-      '@snapshot': () => handles.snapshot,
-      '@node': () => driver.nodeName,
-      '@path': () => path.join(driver.folder, 'pod'),
-      '@topology': () => topologyKey,
-    }),
-  );
-  const handles = { volume: '', snapshot: '' };
-  const filled = (value: unknown): unknown => {
-    if (typeof value === 'string') return known.get(value)?.() ?? value;
-    if (Array.isArray(value)) return value.map(filled);
-    if (typeof value !== 'object' || value === null) return value;
-    return Object.fromEntries(Object.entries(value).map(([key, each]) => [known.get(key)?.() ?? key, filled(each)]));
-  };
-  const text = fc.oneof(
-    fc.string({ maxLength: 200, unit: 'binary' }),
-    fc.constantFrom(
-      '',
-      '..',
-      '../../etc',
-      '/',
-      '/proc/self',
-      'a\u0000b',
-      '%s%n',
-      '$(id)',
-      'fake-vol-id',
-      ...known.keys(),
-      'x'.repeat(10_000),
-    ),
-  );
-  const integer = fc.oneof(
-    fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
-    fc.constantFrom(0n, -1n, 2n ** 63n - 1n),
-  );
-  const map = fc.dictionary(text, text, { maxKeys: 5 });
-  const topology = fc.record({ segments: map });
-  const capability = fc.record(
-    {
-      accessMode: fc.record({ mode: fc.integer({ min: -3, max: 12 }) }),
-      accessType: fc.oneof(
-        fc.constant({ case: 'block', value: {} }),
-        fc.record({
-          case: fc.constant('mount'),
-          value: fc.record({ fsType: text, mountFlags: fc.array(text, { maxLength: 3 }), volumeMountGroup: text }),
-        }),
-      ),
-    },
-    { requiredKeys: [] },
-  );
-  const source = fc.oneof(
-    fc.constant(undefined),
-    fc.record({ type: fc.record({ case: fc.constant('snapshot'), value: fc.record({ snapshotId: text }) }) }),
-    fc.record({ type: fc.record({ case: fc.constant('volume'), value: fc.record({ volumeId: text }) }) }),
-  );
-  const request = fc.record(
-    {
-      name: text,
-      volumeId: text,
-      nodeId: text,
-      snapshotId: text,
-      groupSnapshotId: text,
-      sourceVolumeId: text,
-      baseSnapshotId: text,
-      targetSnapshotId: text,
-      sourceVolumeIds: fc.array(text, { maxLength: 3 }),
-      snapshotIds: fc.array(text, { maxLength: 3 }),
-      stagingTargetPath: text,
-      targetPath: text,
-      volumePath: text,
-      startingToken: text,
-      maxEntries: fc.integer(),
-      maxResults: fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
-      startingOffset: integer,
-      readonly: fc.boolean(),
-      parameters: map,
-      mutableParameters: map,
-      volumeContext: map,
-      secrets: map,
-      capacityRange: fc.record({ requiredBytes: integer, limitBytes: integer }, { requiredKeys: [] }),
-      volumeCapability: capability,
-      volumeCapabilities: fc.array(capability, { maxLength: 3 }),
-      accessibilityRequirements: fc.record({
-        requisite: fc.array(topology, { maxLength: 2 }),
-        preferred: fc.array(topology, { maxLength: 2 }),
-      }),
-      volumeContentSource: source,
-    },
-    { requiredKeys: [] },
-  );
-  const proper = [
-    'OK',
-    'INVALID_ARGUMENT',
-    'NOT_FOUND',
-    'ALREADY_EXISTS',
-    'OUT_OF_RANGE',
-    'FAILED_PRECONDITION',
-    'ABORTED',
-    'RESOURCE_EXHAUSTED',
-    'DEADLINE_EXCEEDED',
-  ];
-
   it('get a proper code each, from a process that goes on', async () => {
     const { controller, group, node, metadata } = driver.client;
     const calls = Object.entries({ ...controller, ...group, ...node, ...metadata }) as [
@@ -305,23 +202,24 @@ describe('fuzzed requests', () => {
       (init: object, options: object) => Promise<unknown>,
     ][];
     const { volume } = await controller.createVolume({ name: 'known', volumeCapabilities: [mount] });
-    handles.volume = volume?.volumeId ?? '';
-    const { snapshot } = await controller.createSnapshot({ name: 'known', sourceVolumeId: handles.volume });
-    handles.snapshot = snapshot?.snapshotId ?? '';
+    const volumeId = volume?.volumeId ?? '';
+    const { snapshot } = await controller.createSnapshot({ name: 'known', sourceVolumeId: volumeId });
+    const known: Known = {
+      '@volume': volumeId,
+      '@snapshot': snapshot?.snapshotId ?? '',
+      '@node': driver.nodeName,
+      '@path': path.join(driver.folder, 'pod'),
+      '@topology': topologyKey,
+    };
     const answered = new Map<string, number>();
     const numRuns = process.env.AZEKURA_LONG === '1' ? 20_000 : 1_500;
     await fc.assert(
-      fc.asyncProperty(fc.nat(calls.length - 1), request, async (index, init) => {
+      fc.asyncProperty(fc.nat(calls.length - 1), fuzzedRequest, async (index, init) => {
         const [name, call] = calls[index] ?? ['', undefined];
         if (!call) return;
-        const { volumeContentSource, ...rest } = init;
-        const result = await code(
-          call(filled({ ...rest, ...(volumeContentSource ? { volumeContentSource } : {}) }) as object, {
-            deadlineMs: 2_000,
-          }),
-        );
+        const result = await code(call(withKnown(init, known), { deadlineMs: 2_000 }));
         answered.set(result, (answered.get(result) ?? 0) + 1);
-        if (!proper.includes(result)) throw new Error(`${name} answered ${result}`);
+        if (!properCodes.includes(result)) throw new Error(`${name} answered ${result}`);
       }),
       { numRuns },
     );
