@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 const root = path.dirname(import.meta.dirname);
 
 /**
- * Generates the code of proto/csi.proto with buf and protoc-gen-es, both from node_modules; nothing is fetched.
+ * Generates the code of proto/ with buf and protoc-gen-es, both from node_modules; nothing is fetched.
  *
  * @returns contents by path below the repository's root
  */
@@ -27,7 +27,7 @@ export async function generateCsi(): Promise<Map<string, string>> {
     );
     // Plain JavaScript with declarations: TypeScript output would have enums, which our tsconfig does not admit.
     const generated = new Map<string, string>();
-    for (const file of ['csi_pb.js', 'csi_pb.d.ts'])
+    for (const file of ['csi_pb.js', 'csi_pb.d.ts', 'pluginregistration_pb.js', 'pluginregistration_pb.d.ts'])
       generated.set(`src/gen/csi/${file}`, await readFile(path.join(scratch, file), 'utf8'));
     return generated;
   } finally {

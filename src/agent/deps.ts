@@ -3,6 +3,7 @@ import type { Host } from '../host/host.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { CrashPoint } from '../lib/steps.ts';
+import type { Cause } from '../model/cause.ts';
 import type { PoolSpec } from '../model/pool.ts';
 import type { Store } from '../store/store.ts';
 
@@ -23,6 +24,8 @@ export interface AgentDeps {
   /** Tests kill the process here. */
   readonly crashPoint?: CrashPoint;
   readonly topology?: Readonly<Record<string, string>>;
+  /** What else is not well on this node, to be shown on its Node object. */
+  readonly moreCauses?: () => readonly Cause[];
 }
 
 /** The agent of one node: converges its pools, replicas, attachments and snapshots to their specs. */

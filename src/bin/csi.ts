@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client';
 import { poolRef } from '../agent/context.ts';
-import { type ChangedBlocks, type Csi, type CsiDeps, csiSocketPath, startCsi } from '../csi/index.ts';
+import { type ChangedBlocks, type Csi, type CsiDeps, type CsiPart, csiSocketPath, startCsi } from '../csi/index.ts';
 import type { EngineDefinition, EngineDiff, SnapshotRef } from '../engines/contract.ts';
 import type { Host } from '../host/host.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
@@ -14,9 +14,12 @@ export interface CsiWiring extends Omit<CsiDeps, 'changedBlocks' | 'nodeHost'> {
   readonly engines: (kind: string) => EngineDefinition;
   readonly dataDir: string;
   readonly registry: Registry;
+  /** Below the data folder unless told. */
+  readonly socketPath?: string;
+  readonly parts?: readonly CsiPart[];
 }
 
-/** Serves CSI for this machine, on a socket below its data folder. */
+/** Serves CSI for this machine. */
 export async function serveCsi(wiring: CsiWiring): Promise<Csi> {
   const { host, registry, dataDir } = wiring;
   return startCsi(
@@ -33,7 +36,11 @@ export async function serveCsi(wiring: CsiWiring): Promise<Csi> {
         removeMountPoint: (path) => host.kernel('csi').removeMountPoint(path),
       },
     },
-    { socketPath: csiSocketPath(dataDir), registry },
+    {
+      socketPath: wiring.socketPath ?? csiSocketPath(dataDir),
+      registry,
+      ...(wiring.parts ? { parts: wiring.parts } : {}),
+    },
   );
 }
 

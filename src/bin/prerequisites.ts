@@ -32,7 +32,7 @@ export async function checkPrerequisites({ uid, folders }: Prerequisites): Promi
   if (uid !== 0) {
     throw new AzekuraError(
       'PermissionDenied',
-      'azekura up must run as root, since it mounts file systems and makes loop devices',
+      'Azekura must run as root on a node, since it mounts file systems and makes loop devices',
       {
         next: 'run it with sudo, or with the unit in deploy/',
       },

@@ -1,6 +1,5 @@
-import { appendFileSync, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
-import type { FastifyInstance } from 'fastify';
 import { createAgent } from '../agent/index.ts';
 import type { UpOptions } from '../cli/context.ts';
 import { createControllers, createOperations } from '../control/index.ts';
@@ -12,22 +11,16 @@ import { createMetrics } from '../http/metrics.ts';
 import { createHttpServer } from '../http/server.ts';
 import { makeSupportBundle } from '../http/support-bundle.ts';
 import { systemClock } from '../lib/clock.ts';
-import { crashPointFromEnv } from '../lib/steps.ts';
 import { makeCause } from '../model/cause.ts';
-import { AzekuraError, toAzekuraError } from '../model/errors.ts';
 import { openLmdbStore } from '../store/lmdb/lmdb-store.ts';
 import type { Store } from '../store/store.ts';
 import { serveCsi } from './csi.ts';
 import { prepareDataDir } from './data-dir.ts';
 import { listenOnSocket, parseAddress, readToken } from './listen.ts';
-import { createLog, type Log } from './log.ts';
+import type { Log } from './log.ts';
 import { checkPrerequisites, programFolders } from './prerequisites.ts';
-import { Shutdown } from './shutdown.ts';
+import { runRole, startServer } from './process.ts';
 import { makeTrialPool } from './trial-pool.ts';
-import { readVersion } from './version.ts';
-
-const logLevels = ['debug', 'info', 'warn', 'error'];
-const stopDeadlineMs = 20_000;
 
 /**
  * Runs Azekura on this machine until SIGTERM or SIGINT. Mounted volumes stay mounted when it ends.
@@ -36,22 +29,11 @@ const stopDeadlineMs = 20_000;
  * @throws AzekuraError when it cannot start
  */
 export async function runUp(options: UpOptions): Promise<number> {
-  if (!logLevels.includes(options.logLevel))
-    throw new AzekuraError('InvalidArgument', `log level "${options.logLevel}" is not one of ${logLevels.join(', ')}`);
-  await checkPrerequisites({ uid: process.getuid?.(), folders: programFolders(process.env.PATH ?? '') });
-  const address = options.listen === undefined ? undefined : parseAddress(options.listen);
-  const token = address ? await readToken(options.tokenFile) : undefined;
-  const dataDir = await prepareDataDir(options.dataDir);
-  const output = createLog({
-    level: options.logLevel,
-    json: options.jsonLog,
-    write: (text) => void process.stdout.write(text),
-  });
-  const { log } = output;
-  const version = readVersion();
-  const shutdown = new Shutdown({ log, deadlineMs: stopDeadlineMs });
-  const stopping = shutdown.watchSignals(process);
-  try {
+  return runRole(options, async ({ output, log, shutdown, stopping, version, crashPoint }) => {
+    await checkPrerequisites({ uid: process.getuid?.(), folders: programFolders(process.env.PATH ?? '') });
+    const address = options.listen === undefined ? undefined : parseAddress(options.listen);
+    const token = address ? await readToken(options.tokenFile) : undefined;
+    const dataDir = await prepareDataDir(options.dataDir);
     const store = await openLmdbStore({
       path: dataDir.state,
       clock: systemClock,
@@ -64,10 +46,6 @@ export async function runUp(options: UpOptions): Promise<number> {
     const nodeName = await chooseNodeName(store, host);
     const engines = engineDefinition;
     const controllers = createControllers({ store, clock: systemClock, log, engines });
-    const crashPoint = crashPointFromEnv(process.env, {
-      kill: () => process.kill(process.pid, 'SIGKILL'),
-      append: (file, line) => appendFileSync(file, line),
-    });
     const agent = createAgent({
       store,
       host,
@@ -109,12 +87,12 @@ export async function runUp(options: UpOptions): Promise<number> {
         makeSupportBundle({ store, operations, host, clock: systemClock, version, recentLog: output.recent }),
       stop: stopping,
     };
-    await serve(createHttpServer(http), shutdown, async (server) => {
+    await startServer(createHttpServer(http), shutdown, async (server) => {
       await listenOnSocket(server, dataDir.socket);
       shutdown.add('socket', () => unlink(dataDir.socket).catch(() => {}));
     });
     if (address && token !== undefined)
-      await serve(
+      await startServer(
         createHttpServer({ ...http, token }),
         shutdown,
         async (server) => void (await server.listen(address)),
@@ -163,33 +141,7 @@ export async function runUp(options: UpOptions): Promise<number> {
         ...made,
         ...nextSteps(options),
       ]);
-    await shutdown.requested;
-    log.info({}, 'stopping; mounted volumes stay mounted');
-    return 0;
-  } catch (error) {
-    if (stopping.aborted) return 0;
-    log.debug({ stack: toAzekuraError(error).stack }, 'start failed');
-    throw error;
-  } finally {
-    await shutdown.run();
-  }
-}
-
-async function serve(
-  server: FastifyInstance,
-  shutdown: Shutdown,
-  listen: (server: FastifyInstance) => Promise<void>,
-): Promise<void> {
-  shutdown.add('http', () => server.close());
-  try {
-    await listen(server);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new AzekuraError('FailedPrecondition', `cannot listen: ${message}`, {
-      next: code === 'EADDRINUSE' ? 'choose another port with --listen' : 'check the address',
-      cause: error,
-    });
-  }
+  });
 }
 
 /**

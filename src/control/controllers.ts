@@ -21,12 +21,14 @@ export function createControllers(deps: ControllerDeps): Controllers {
 
 class EmbeddedControllers implements Controllers {
   readonly view: View;
+  readonly #ownView: boolean;
   readonly #context: ControlContext;
   readonly #queue: WorkQueue;
   #stopListening: () => void = () => {};
 
   constructor(deps: ControllerDeps) {
-    this.view = createView(deps);
+    this.#ownView = deps.view === undefined;
+    this.view = deps.view ?? createView(deps);
     this.#context = new ControlContext(deps, this.view, (key, afterMs) =>
       afterMs === undefined ? this.#queue.add(key) : this.#queue.addAfter(key, afterMs),
     );
@@ -49,7 +51,7 @@ class EmbeddedControllers implements Controllers {
   async stop(deadlineMs = 10_000): Promise<void> {
     this.#stopListening();
     await this.#queue.stop(deadlineMs);
-    await this.view.close();
+    if (this.#ownView) await this.view.close();
   }
 
   async #run(key: string): Promise<RunResult> {

@@ -14,6 +14,8 @@ export interface ControllerDeps {
   readonly engines: (kind: string) => EngineDefinition;
   /** Finished tasks that are kept; 1,000 unless told. */
   readonly keptTasks?: number;
+  /** Shared with others, who close it; one of their own when absent. */
+  readonly view?: View;
 }
 
 /** The leader's controllers, and the view of the state that they share with the operations. */

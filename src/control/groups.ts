@@ -21,6 +21,7 @@ export async function reconcileGroup(context: ControlContext, name: string): Pro
     const cause = await ensureMember(context, group, volumeName);
     if (cause) causes.push(cause);
   }
+  await place(context, group);
   if (causes.length > 0)
     await changeStatus(context.deps.store, 'SnapshotGroup', name, ({ status }) => ({
       phase: 'Failed' as const,
@@ -58,6 +59,15 @@ async function ensureMember(
     if (!hasCode(error, 'AlreadyExists')) throw error;
   }
   return undefined;
+}
+
+/** Members on one node are cut by its agent; it learns of the group by its name in the spec. */
+async function place({ view, deps }: ControlContext, { metadata, spec }: SnapshotGroup): Promise<void> {
+  const members = spec.volumeNames.map((volume) => view.snapshots.get(memberSnapshotName(metadata.name, volume)));
+  const nodes = new Set(members.map((member) => member?.spec.nodeName));
+  const [nodeName] = nodes;
+  if (nodes.size !== 1 || nodeName === undefined || spec.nodeName === nodeName) return;
+  await change(deps.store, 'SnapshotGroup', metadata.name, (stored) => ({ spec: { ...stored.spec, nodeName } }));
 }
 
 async function remove(context: ControlContext, group: SnapshotGroup): Promise<RunResult> {

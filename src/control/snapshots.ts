@@ -25,6 +25,8 @@ export async function reconcileSnapshot(context: ControlContext, name: string): 
   if (!known) {
     // A volume that was made a moment ago gets its copy yet.
     if (view.volumes.get(snapshot.spec.volumeName)) return { againAfterMs: 1_000 };
+    // What has a place is its node's to tell of.
+    if (snapshot.spec.nodeName !== undefined) return undefined;
     const cause = makeCause('SnapshotSourceGone', { volume: snapshot.spec.volumeName, snapshot: name });
     await changeStatus(deps.store, 'Snapshot', name, ({ status }) => ({
       phase: 'Failed' as const,

@@ -80,6 +80,8 @@ export interface CsiDeps {
   /** The machine of the node service. */
   readonly nodeName: string;
   readonly nodeHost: NodeHost;
+  /** The only folder in which the orchestrator may name staging and target paths; any when absent. */
+  readonly targetRoot?: string;
   /** Volumes that may be attached to a node; 0 leaves it to the orchestrator. */
   readonly maxVolumesPerNode: number;
   /** Whether the process can serve at all: its state is read, its node is registered. */

@@ -16,6 +16,7 @@ import { snapshotMetadata } from './snapshot-metadata.ts';
 export { topologyKey } from './common/topology.ts';
 export type { BlockPage, BlockRangePage, ChangedBlocks, CsiDeps, CsiView, NodeHost } from './deps.ts';
 export { driverName } from './deps.ts';
+export { type Registration, registerWithKubelet } from './registration/registration.ts';
 
 /** The running driver. */
 export interface Csi {
@@ -35,28 +36,40 @@ export function csiSocketPath(dataDir: string): string {
   return path.join(dataDir, 'csi', 'csi.sock');
 }
 
+/** The parts of the driver: in a cluster the controller's services run once, the node's on every node. */
+export type CsiPart = 'controller' | 'node';
+
 /**
- * Serves all of CSI's services on a unix socket.
+ * Serves CSI's services on a unix socket; the identity is always among them.
  *
  * @throws AzekuraError FailedPrecondition when another process serves on the socket; InvalidArgument (path too long)
  */
 export async function startCsi(
   deps: CsiDeps,
-  options: { readonly socketPath: string; readonly registry?: Registry },
+  options: {
+    readonly socketPath: string;
+    readonly registry?: Registry;
+    /** Both unless told. */
+    readonly parts?: readonly CsiPart[];
+  },
 ): Promise<Csi> {
   const log = deps.log.child({ part: 'csi' });
   await deps.view.synced;
   const context = createContext({ ...deps, log });
   const metrics = createCallMetrics(options.registry);
   const runner = createRunner({ clock: deps.clock, log, metrics });
+  const parts = options.parts ?? ['controller', 'node'];
+  const controllerServices = () => [
+    adapt(Controller, controller(context), runner),
+    adapt(GroupController, groupController(context), runner),
+    adapt(SnapshotMetadata, snapshotMetadata(context), runner),
+  ];
   const server = await serve({
     socketPath: options.socketPath,
     services: [
       adapt(Identity, identity(deps), runner),
-      adapt(Controller, controller(context), runner),
-      adapt(GroupController, groupController(context), runner),
-      adapt(SnapshotMetadata, snapshotMetadata(context), runner),
-      adapt(Node, node(context), runner),
+      ...(parts.includes('controller') ? controllerServices() : []),
+      ...(parts.includes('node') ? [adapt(Node, node(context), runner)] : []),
     ],
     runner,
     clock: deps.clock,

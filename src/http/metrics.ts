@@ -3,7 +3,8 @@ import type { HungCall } from '../host/host.ts';
 import type { Store } from '../store/store.ts';
 
 export interface MetricsDeps {
-  readonly store: Store;
+  /** Asked at every scrape; a memory of it does as well. */
+  readonly store: Pick<Store, 'list'>;
   readonly hungCalls: () => readonly HungCall[];
   readonly version: string;
   readonly startedAtMs: number;

@@ -10,7 +10,8 @@ import { type TarFile, tarGz } from './tar.ts';
 export interface SupportBundleDeps {
   readonly store: Store;
   readonly operations: Operations;
-  readonly host: Host;
+  /** Absent where the process has no business with the machine. */
+  readonly host?: Host;
   readonly clock: Clock;
   readonly version: { readonly version: string; readonly build: string };
   /** The newest lines of the log, oldest first. */
@@ -26,12 +27,15 @@ export async function makeSupportBundle(deps: SupportBundleDeps): Promise<Uint8A
     'version.json': () => ({ ...deps.version, node: process.version, takenAt: timestamp(deps.clock) }),
     'process.json': () => ({ memory: process.memoryUsage(), cpu: process.cpuUsage(), uptimeSeconds: process.uptime() }),
     'status.json': () => deps.operations.status(),
-    'host/facts.json': () => deps.host.facts(),
-    'host/mounts.json': () => deps.host.mounts(),
-    'host/loops.json': () => deps.host.loops(),
-    'host/devices.json': () => deps.host.blockDevices(),
-    'host/hung-calls.json': () => deps.host.hungCalls(),
   };
+  const { host } = deps;
+  if (host) {
+    parts['host/facts.json'] = () => host.facts();
+    parts['host/mounts.json'] = () => host.mounts();
+    parts['host/loops.json'] = () => host.loops();
+    parts['host/devices.json'] = () => host.blockDevices();
+    parts['host/hung-calls.json'] = () => host.hungCalls();
+  }
   for (const kind of servedKinds)
     parts[`objects/${kinds[kind].plural}.json`] = async () => (await deps.store.list(kind)).items;
   const files: TarFile[] = await Promise.all(

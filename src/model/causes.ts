@@ -210,6 +210,21 @@ const entries = {
     message: 'node {node} is cordoned; nothing new is placed on it',
     nextStep: '`azekura node uncordon {node}` when it may be used again',
   },
+  UnknownToCluster: {
+    severity: 'degraded',
+    message: 'node {node} keeps {count} objects that the cluster does not know: {objects}',
+    nextStep: 'bring volumes back with `azekura pool adopt`; nothing of them has been deleted',
+  },
+  NameTakenInCluster: {
+    severity: 'degraded',
+    message: 'the cluster has something else under the names of {count} objects of node {node}: {objects}',
+    nextStep: 'give one of the two another name; both stay as they are until then',
+  },
+  ClusterUnreachable: {
+    severity: 'degraded',
+    message: 'node {node} has not heard of the cluster since {since}',
+    nextStep: 'look at the API server and the network; mounted volumes go on and volumes of this node can be used',
+  },
   StepFailed: {
     severity: 'blocking',
     message: 'step {step} failed: {problem}',

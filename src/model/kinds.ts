@@ -72,7 +72,7 @@ export const kinds = {
     plural: 'snapshotgroups',
     shortNames: ['sg'],
     served: true,
-    fields: [],
+    fields: ['spec.nodeName'],
     spec: SnapshotGroupSpec,
     status: SnapshotGroupStatus,
   },

@@ -71,6 +71,10 @@ export const annotations = {
   destroy: 'azekura.dev/destroy',
   /** On a node's copy of an object: `<generation in the cluster>/<generation here>` that say the same. */
   mirrored: 'azekura.dev/mirrored',
+  /** On an object of a node that its cluster does not know: it is kept, and may be adopted. */
+  unknownToCluster: 'azekura.dev/unknown-to-cluster',
+  /** On what a node makes for itself, such as a pod's inline volume: no cluster is told. */
+  nodeOnly: 'azekura.dev/node-only',
 } as const;
 
 /** The request that an object was last changed by, as a Task names it. */

@@ -42,6 +42,8 @@ export const SnapshotGroupSpec = z
   .object({
     volumeNames: z.array(Name).min(1).max(64),
     freeze: z.boolean().default(true),
+    /** Where all of its members are: that node's agent cuts them together. Filled when they have their places. */
+    nodeName: NodeName.optional(),
   })
   .strict();
 export const SnapshotGroupStatus = z.object({

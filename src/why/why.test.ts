@@ -167,6 +167,9 @@ const scenes: Readonly<
   SnapshotSourceGone: { at: 'snapshot' },
   VolumeRecycled: { at: 'snapshot' },
   NodeCordoned: { at: 'node', symptoms: [['volume', 'PoolNotFound']] },
+  UnknownToCluster: { at: 'node' },
+  NameTakenInCluster: { at: 'node' },
+  ClusterUnreachable: { at: 'node' },
   StepFailed: { at: 'replica', symptoms: [['volume', 'StepFailed']] },
 };
 

@@ -83,7 +83,11 @@ export class NodeReporter {
     await changeStatus(deps.store, 'Node', deps.nodeName, (node) => ({
       ...status,
       causes: withSince(
-        node.spec.cordoned ? [...this.#causes, makeCause('NodeCordoned', { node: deps.nodeName })] : this.#causes,
+        [
+          ...this.#causes,
+          ...(deps.moreCauses?.() ?? []),
+          ...(node.spec.cordoned ? [makeCause('NodeCordoned', { node: deps.nodeName })] : []),
+        ],
         node.status.causes,
         this.#context.now,
       ),

@@ -15,6 +15,8 @@ const longer: Readonly<Record<string, number>> = {
   volume_path: pathBytes,
   volume_publish_path: pathBytes,
   starting_token: 1_024,
+  // Of the kubelet's registration: what it has to say of a failure.
+  error: 65_536,
 };
 const mostItems = 1_024;
 /** CSI 1.13 bans these in names; no other text of a request has a use for them. */

@@ -30,7 +30,7 @@ const quiet = new Set([
 export interface RunnerDeps {
   readonly clock: Clock;
   readonly log: Logger;
-  readonly metrics: CallMetrics;
+  readonly metrics: Pick<CallMetrics, 'started' | 'ended'>;
 }
 
 /** Runs calls, and can end those that run. */

@@ -21,7 +21,7 @@ const capabilities = [
 /** CSI's node service: writes what is wanted of this node's agent, and waits for it. */
 export function node(context: CsiContext): Handlers<typeof Node> {
   const { deps } = context;
-  const paths = new TargetPaths(deps.clock);
+  const paths = new TargetPaths(deps.clock, deps.targetRoot);
   return {
     nodeGetCapabilities: async () => ({
       capabilities: capabilities.map((type) => ({ type: { case: 'rpc' as const, value: { type } } })),

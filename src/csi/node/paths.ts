@@ -10,11 +10,14 @@ const mostThreads = 2;
 /** Checks the paths that an orchestrator hands over. */
 export class TargetPaths {
   readonly #clock: Clock;
+  readonly #root: string | undefined;
   #free = mostThreads;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(clock: Clock) {
+  /** @param root all paths must lie below it */
+  constructor(clock: Clock, root?: string) {
     this.#clock = clock;
+    this.#root = root;
   }
 
   /**
@@ -27,6 +30,10 @@ export class TargetPaths {
    */
   async check(target: string, field: string): Promise<void> {
     checkForm(target, field);
+    if (this.#root !== undefined && !target.startsWith(`${this.#root}/`))
+      throw new AzekuraError('InvalidArgument', `field ${field} is not below ${this.#root}: ${target}`, {
+        next: "start the agent with --kubelet-dir and the kubelet's own --root-dir",
+      });
     const folder = path.dirname(target);
     const real = await this.#realPath(folder);
     if (real === undefined)

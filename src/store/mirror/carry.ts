@@ -1,6 +1,6 @@
 import { hasCode } from '../../model/errors.ts';
 import type { Kind, NewResource, Resource, StatusOf } from '../../model/kinds.ts';
-import { finalizers } from '../../model/names.ts';
+import { annotations, finalizers } from '../../model/names.ts';
 import type { Informer } from '../informer.ts';
 import type { LocalStore, Store } from '../store.ts';
 import type { MirrorKind } from './flows.ts';
@@ -87,19 +87,9 @@ export class Carrier {
   /** Objects of other nodes are none of ours, whatever the watch tells. */
   #ours<K extends MirrorKind>(remote: Resource<K> | undefined): Resource<K> | undefined {
     if (!remote) return undefined;
-    const { nodeName, here, there } = this.#deps;
-    const { name } = remote.metadata;
-    switch (remote.kind) {
-      case 'Node':
-        return name === nodeName ? remote : undefined;
-      case 'SnapshotGroup': {
-        const members = there.Snapshot.list().filter(({ spec }) => spec.groupName === name);
-        const concerned = members.some(({ spec }) => spec.nodeName === nodeName);
-        return concerned || here.SnapshotGroup.get(name) ? remote : undefined;
-      }
-      default:
-        return (remote.spec as { nodeName?: string }).nodeName === nodeName ? remote : undefined;
-    }
+    const { nodeName } = this.#deps;
+    const owner = remote.kind === 'Node' ? remote.metadata.name : (remote.spec as { nodeName?: string }).nodeName;
+    return owner === nodeName ? remote : undefined;
   }
 
   async #act<K extends MirrorKind>(
@@ -117,6 +107,9 @@ export class Carrier {
         return;
       case 'drop':
         await local.delete(kind, name, here ? { uid: here.metadata.uid } : {});
+        return;
+      case 'mark':
+        if (here) await local.update(marked(here));
         return;
       case 'forget':
         if (here) await local.update(without(here, finalizers.mirror));
@@ -163,6 +156,11 @@ export class Carrier {
     const settled = this.#settled.get(key);
     return settled !== undefined && sameJson(settled.wanted, wanted) && sameJson(settled.stored, there?.status);
   }
+}
+
+function marked<K extends Kind>(object: Resource<K>): Resource<K> {
+  const noted = { ...object.metadata.annotations, [annotations.unknownToCluster]: 'true' };
+  return { ...object, metadata: { ...object.metadata, annotations: noted } };
 }
 
 function without<K extends Kind>(object: Resource<K>, finalizer: string): Resource<K> {

@@ -1,6 +1,6 @@
 import type { AttachmentSpec } from '../../model/attachment.ts';
 import type { Resource, SpecOf } from '../../model/kinds.ts';
-import { finalizers } from '../../model/names.ts';
+import { annotations, finalizers } from '../../model/names.ts';
 
 /** The kinds whose specs flow down to the node and whose statuses flow up. */
 export const mirrorKinds = ['Node', 'Pool', 'Replica', 'Attachment', 'Snapshot', 'SnapshotGroup'] as const;
@@ -72,6 +72,15 @@ export function isSameThing(local: Mirrored, remote: Mirrored): boolean {
     }
   };
   return JSON.stringify(key(local)) === JSON.stringify(key(remote));
+}
+
+/**
+ * Whether the cluster should know an object that the node has made by itself: what a machine had before it joined the
+ * cluster. Attachments say nothing that is not in the mount table too.
+ */
+export function isWorthKnowing(local: Mirrored): boolean {
+  const { annotations: noted } = local.metadata;
+  return ['Pool', 'Replica', 'Snapshot'].includes(local.kind) && noted[annotations.nodeOnly] === undefined;
 }
 
 /** What else the node has. */

@@ -7,7 +7,7 @@ import { systemClock } from '../../lib/clock.ts';
 import { silentLogger } from '../../lib/log.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import type { Kind, Resource } from '../../model/kinds.ts';
-import { finalizers } from '../../model/names.ts';
+import { annotations, finalizers } from '../../model/names.ts';
 import { change, changeStatus } from '../change.ts';
 import { eventually } from '../contract-helpers.ts';
 import { openLmdbStore } from '../lmdb/lmdb-store.ts';
@@ -221,6 +221,37 @@ describe('the mirror', () => {
     });
     await bench.rest();
     expect(await bench.cluster.get('Replica', 'v-0')).toMatchObject({ status: { phase: 'Ready', sizeBytes: 1 << 20 } });
+  });
+
+  it('shows what a machine had before it joined the cluster, and joins it with what is adopted', async () => {
+    const bench = await Bench.open();
+    const source = { kind: 'directory' as const, path: '/srv/pool' };
+    const pool = { kind: 'Pool' as const, metadata: { name: 'main' }, spec: { nodeName, source } };
+    await bench.node.create({ ...pool, metadata: { name: 'main', finalizers: [finalizers.agent] } });
+    await changeStatus(bench.node, 'Pool', 'main', () => ({ phase: 'Ready' as const, poolId: 'p1' }));
+    await bench.node.create(newReplica('v'));
+    await changeStatus(bench.node, 'Replica', 'v-0', () => ({ phase: 'Ready' as const, sizeBytes: 1 << 20 }));
+    const own = { volumeId: 'v', sizeBytes: 1 << 20, phase: 'Ready' as const };
+    await bench.node.create({
+      kind: 'Volume',
+      metadata: { name: 'name-of-v', finalizers: [finalizers.volume] },
+      spec: { sizeBytes: 1 << 20 },
+      status: own,
+    });
+    bench.start();
+    await eventually(async () => expect(bench.mirror.state().kept).toEqual(['Pool/main', 'Replica/v-0']));
+    expect((await bench.node.get('Replica', 'v-0')).metadata.annotations[annotations.unknownToCluster]).toBe('true');
+    await bench.cluster.create(pool);
+    await bench.cluster.create(newReplica('v'));
+    await eventually(async () => expect(bench.mirror.state()).toMatchObject({ kept: [], pending: 0 }));
+    expect(await bench.cluster.get('Pool', 'main')).toMatchObject({
+      metadata: { finalizers: [finalizers.agent] },
+      status: { phase: 'Ready', poolId: 'p1' },
+    });
+    const joined = await bench.node.get('Replica', 'v-0');
+    expect(joined.metadata.uid).toBe((await bench.cluster.get('Replica', 'v-0')).metadata.uid);
+    expect(joined.metadata.annotations[annotations.unknownToCluster]).toBeUndefined();
+    expect((await bench.node.get('Volume', 'name-of-v')).metadata).toMatchObject({ uid: 'uid-of-v', finalizers: [] });
   });
 
   it('goes on without the cluster, and tells it everything when it is back', async () => {

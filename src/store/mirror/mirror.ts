@@ -4,7 +4,7 @@ import { type RunResult, WorkQueue } from '../../lib/work-queue.ts';
 import { hasCode } from '../../model/errors.ts';
 import type { Resource } from '../../model/kinds.ts';
 import { createInformer, type Informer } from '../informer.ts';
-import type { LocalStore, Store } from '../store.ts';
+import type { Fields, LocalStore, Store } from '../store.ts';
 import { Carrier, type Informers, mostRounds } from './carry.ts';
 import { ContactStore } from './contact.ts';
 import { isCopy, type MirrorKind, mirrorKinds } from './flows.ts';
@@ -80,7 +80,9 @@ class StoreMirror implements Mirror {
     this.#stragglers = new Stragglers(clock);
     this.#remote = new ContactStore(remote, clock, () => this.#onReturn());
     this.#here = informersOf((kind) => createInformer(local, kind, parts));
-    this.#there = informersOf((kind) => createInformer(this.#remote, kind, parts));
+    this.#there = informersOf((kind) =>
+      createInformer(this.#remote, kind, { ...parts, fields: fieldsOf(kind, nodeName) }),
+    );
     this.#tasks = createInformer(local, 'Task', parts);
     this.#carrier = new Carrier({
       local,
@@ -141,9 +143,6 @@ class StoreMirror implements Mirror {
       const key = `${kind}/${object.metadata.name}`;
       this.#carrier.heard(key);
       this.#trigger(key);
-      const { groupName } = object.spec as { groupName?: string };
-      // Which groups concern the node is told by their members.
-      if (object.kind === 'Snapshot' && groupName !== undefined) this.#trigger(`SnapshotGroup/${groupName}`);
     });
   }
 
@@ -209,6 +208,11 @@ class StoreMirror implements Mirror {
     }
     return false;
   }
+}
+
+/** What the cluster is asked for: with a thousand nodes, nobody can be told of everything. */
+function fieldsOf(kind: MirrorKind, nodeName: string): Fields {
+  return kind === 'Node' ? { 'metadata.name': nodeName } : { 'spec.nodeName': nodeName };
 }
 
 function informersOf(make: (kind: MirrorKind) => Informer<MirrorKind>): Informers {

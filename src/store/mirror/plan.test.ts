@@ -45,23 +45,31 @@ describe('planMirror', () => {
 
   it('keeps a copy that vanished from the cluster, and drops an attachment of which nothing is mounted', () => {
     const kept = copied(replica('a', 1));
-    expect(planMirror('Replica', kept, undefined, noReplica)).toEqual({ do: 'keep' });
+    expect(planMirror('Replica', kept, undefined, noReplica)).toEqual({ do: 'mark' });
+    expect(planMirror('Replica', marked(kept), undefined, noReplica)).toEqual({ do: 'keep' });
     const idle = copied(attachment('a', 1));
     expect(planMirror('Attachment', idle, undefined, noReplica)).toEqual({ do: 'drop' });
     const used = { ...idle, spec: { ...idle.spec, staged: true } };
-    expect(planMirror('Attachment', used, undefined, noReplica)).toEqual({ do: 'keep' });
+    expect(planMirror('Attachment', used, undefined, noReplica)).toEqual({ do: 'mark' });
   });
 
-  it("leaves the node's own objects alone", () => {
-    expect(planMirror('Replica', replica('a', 1), undefined, noReplica)).toEqual({ do: 'none' });
+  it("leaves the node's own objects alone, and shows what it had before it joined the cluster", () => {
+    const own = replica('a', 1);
+    expect(planMirror('Replica', own, undefined, noReplica)).toEqual({ do: 'mark' });
+    const inline = { ...own, metadata: { ...own.metadata, annotations: { [annotations.nodeOnly]: 'true' } } };
+    expect(planMirror('Replica', inline, undefined, noReplica)).toEqual({ do: 'none' });
+    expect(planMirror('Attachment', attachment('a', 1), undefined, noReplica)).toEqual({ do: 'none' });
   });
 
   it('takes an object over that was made anew for the same data, and refuses one for other data', () => {
-    const local = { ...replica('mine', 7), status: { ...replica('mine', 7).status, sizeBytes: 4096 } };
+    const local = { ...marked(replica('mine', 7)), status: { ...replica('mine', 7).status, sizeBytes: 4096 } };
     const action = planMirror('Replica', local, replica('theirs', 1), noReplica);
     expect(action).toMatchObject({
       do: 'put',
-      object: { metadata: { uid: 'theirs', generation: 8 }, status: { sizeBytes: 4096 } },
+      object: {
+        metadata: { uid: 'theirs', generation: 8, annotations: { [annotations.mirrored]: '1/8' } },
+        status: { sizeBytes: 4096 },
+      },
     });
     const other = replica('theirs', 1, { poolName: 'other' });
     expect(planMirror('Replica', local, other, noReplica)).toEqual({ do: 'conflict' });
@@ -233,6 +241,9 @@ class World {
       case 'forget':
         if (local) this.local = gone(without(local, finalizers.mirror));
         break;
+      case 'mark':
+        if (local) this.local = marked(local);
+        break;
       case 'hold':
         if (remote) this.remote = { ...remote, metadata: { ...remote.metadata, finalizers: [finalizers.agent] } };
         break;
@@ -247,6 +258,11 @@ class World {
     }
     return action;
   }
+}
+
+function marked<T extends Attachment | ReturnType<typeof replica>>(object: T): T {
+  const noted = { ...object.metadata.annotations, [annotations.unknownToCluster]: 'true' };
+  return { ...object, metadata: { ...object.metadata, annotations: noted } };
 }
 
 function without(object: Attachment, finalizer: string): Attachment {

@@ -7,6 +7,7 @@ import {
   isDispensable,
   isHeld,
   isSameThing,
+  isWorthKnowing,
   type MirrorKind,
   type Surroundings,
   specOfCopy,
@@ -30,7 +31,9 @@ export type MirrorAction<K extends MirrorKind = MirrorKind> =
   | { readonly do: 'report'; readonly status: StatusOf<K> }
   /** In the cluster: make the object (a Node only). */
   | { readonly do: 'register' }
-  /** The cluster does not know it although nobody let it go: it stays, and is shown. */
+  /** Here: note that the cluster does not know it although nobody let it go. */
+  | { readonly do: 'mark' }
+  /** It was noted: it stays as it is, and is shown. */
   | { readonly do: 'keep' }
   /** The cluster has something else under this name: both stay as they are, and it is shown. */
   | { readonly do: 'conflict' };
@@ -85,8 +88,9 @@ function planMissing<K extends MirrorKind>(kind: K, local: Resource<K>, around: 
     const free = isCopy(local) && !hasFinalizer(local, finalizers.agent);
     return free ? { do: 'forget' } : nothing;
   }
-  if (!isCopy(local)) return nothing;
-  return isDispensable(local, around) ? { do: 'drop' } : { do: 'keep' };
+  if (!isCopy(local) && !isWorthKnowing(local)) return nothing;
+  if (isCopy(local) && isDispensable(local, around)) return { do: 'drop' };
+  return { do: local.metadata.annotations[annotations.unknownToCluster] === undefined ? 'mark' : 'keep' };
 }
 
 /** The node's copy of a cluster's object, made from both. */

@@ -1,0 +1,22 @@
+import type { Operations } from '../control/operations.ts';
+import { AzekuraError } from '../model/errors.ts';
+
+/** What may be asked of the agent of a cluster's node by hand: to look. */
+const looks: readonly (keyof Operations)[] = ['why', 'status'];
+
+/** The operations of a node that belongs to a cluster, for people: all that changes something is the cluster's to decide. */
+export function lookingOnly(operations: Operations): Operations {
+  const refused = async () => {
+    throw new AzekuraError(
+      'FailedPrecondition',
+      'this node belongs to a Kubernetes cluster, which decides on changes',
+      {
+        next: 'ask a controller of the cluster, or use kubectl',
+      },
+    );
+  };
+  const names = Object.keys(operations) as (keyof Operations)[];
+  return Object.fromEntries(
+    names.map((name) => [name, looks.includes(name) ? operations[name] : refused]),
+  ) as unknown as Operations;
+}
