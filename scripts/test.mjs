@@ -12,6 +12,7 @@ import {
   run,
   testTools,
 } from './lib/environment.mjs';
+import { otherMajors, otherNode } from './lib/other-nodes.mjs';
 import { stages } from './lib/stages.mjs';
 
 requireNode();
@@ -31,6 +32,7 @@ for (const stage of stages) stageResult(stage.name, run('npx', ['--no-install', 
 stageResult('build', run(process.execPath, ['scripts/build.mjs']));
 if (totals.failed === 0 || process.env.AZEKURA_TEST_ALL) {
   vitest('unit');
+  for (const major of otherMajors) onOtherNode(major);
   vitest('system');
   vitest('lab');
 }
@@ -47,13 +49,33 @@ function stageResult(name, status) {
   }
 }
 
-/** Runs one vitest project and adds its counts; a project that ran no test counts as a failure. */
-function vitest(project) {
+/** The unit tests once more on another version of Node; skipped by name where it is not to be had. */
+function onOtherNode(major) {
+  const found = otherNode(major);
+  if ('problem' in found) {
+    totals.skipped += 1;
+    skips.push(`unit tests on Node ${major} (skipped: ${found.problem})`);
+    return;
+  }
+  console.log(`Unit tests on Node ${found.version}`);
+  vitest('unit', found);
+}
+
+/**
+ * Runs one vitest project and adds its counts; a project that ran no test counts as a failure.
+ *
+ * @param {string} project
+ * @param {{ node: string, version: string }} [other] the Node that runs it, when it is not this one
+ */
+function vitest(project, other) {
+  const where = other ? ` on Node ${other.version}` : '';
   const folder = mkdtempSync(path.join(tmpdir(), 'azekura-test-'));
   const report = path.join(folder, 'report.json');
-  const status = run('npx', [
-    '--no-install',
-    'vitest',
+  const [program, ...first] = other
+    ? [other.node, 'node_modules/vitest/vitest.mjs']
+    : ['npx', '--no-install', 'vitest'];
+  const status = run(program, [
+    ...first,
     'run',
     '--project',
     project,
@@ -61,14 +83,14 @@ function vitest(project) {
     '--reporter=json',
     `--outputFile.json=${report}`,
   ]);
-  if (!existsSync(report)) fail(`vitest wrote no report for the project ${project}`, 'read its output above');
+  if (!existsSync(report)) fail(`vitest wrote no report for the project ${project}${where}`, 'read its output above');
   const results = JSON.parse(readFileSync(report, 'utf8'));
   rmSync(folder, { recursive: true });
   totals.passed += results.numPassedTests;
   totals.failed += results.numFailedTests;
   for (const file of results.testResults) {
     for (const test of file.assertionResults) {
-      const name = `${path.basename(file.name)}: ${test.fullName}`;
+      const name = `${path.basename(file.name)}${where}: ${test.fullName}`;
       if (test.status === 'pending' || test.status === 'skipped' || test.status === 'todo') {
         totals.skipped += 1;
         skips.push(name);
@@ -77,6 +99,6 @@ function vitest(project) {
   }
   if (results.numTotalTests === 0 || (status !== 0 && results.numFailedTests === 0)) {
     totals.failed += 1;
-    failures.push(`project ${project} as a whole`);
+    failures.push(`project ${project}${where} as a whole`);
   }
 }

@@ -43,6 +43,11 @@ export class CliBench {
     mkdirSync(join(this.folder, 'mnt'));
   }
 
+  /** What the daemon has printed since its start. */
+  get log(): string {
+    return this.#log;
+  }
+
   path(...names: string[]): string {
     return join(this.folder, ...names);
   }

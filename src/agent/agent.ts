@@ -6,6 +6,7 @@ import { AgentContext } from './context.ts';
 import type { Agent, AgentDeps } from './deps.ts';
 import { checkMountPoint } from './filesystem/mount-point.ts';
 import { NodeReporter } from './node/reporter.ts';
+import { reconcileOrphans } from './pool/orphans.ts';
 import { reconcilePool } from './pool/reconcile.ts';
 import { PoolWatch } from './pool/watch.ts';
 import { sweepFreezes } from './snapshot/freezes.ts';
@@ -15,6 +16,7 @@ import { TaskBook } from './tasks.ts';
 import { listen } from './triggers.ts';
 import { MountWatch } from './volume/mount-watch.ts';
 import { reconcileVolume } from './volume/reconcile.ts';
+import { TrimWatch, trimVolume } from './volume/trim.ts';
 import { refreshUsage } from './volume/usage.ts';
 
 const parallelism = 16;
@@ -65,7 +67,7 @@ class NodeAgent implements Agent {
     await this.#reporter.register();
     await this.#settleGone(state);
     listen(context);
-    this.#watches = [new PoolWatch(context), new MountWatch(context), this.#reporter];
+    this.#watches = [new PoolWatch(context), new MountWatch(context), new TrimWatch(context), this.#reporter];
   }
 
   async stop(deadlineMs = 10_000): Promise<void> {
@@ -104,10 +106,14 @@ class NodeAgent implements Agent {
     switch (kind) {
       case 'pool':
         return reconcilePool(context, name);
+      case 'orphans':
+        return reconcileOrphans(context, name);
       case 'volume':
         return reconcileVolume(context, name);
       case 'group':
         return reconcileGroup(context, name);
+      case 'trim':
+        return trimVolume(context, name);
       case 'usage':
         return refreshUsage(context, name);
       case 'sweep':

@@ -18,6 +18,8 @@ export const keys = {
   pool: (name: string) => `pool/${name}`,
   volume: (volumeId: string) => `volume/${volumeId}`,
   group: (name: string) => `group/${name}`,
+  orphans: (poolName: string) => `orphans/${poolName}`,
+  trim: (volumeId: string) => `trim/${volumeId}`,
   sweep: 'sweep',
 } as const;
 
@@ -39,6 +41,10 @@ export class AgentContext {
   readonly servedPools = new Set<string>();
   /** uids of attachments that a running pass lets go: their end is no news to it. */
   readonly leaving = new Set<string>();
+  /** Pools whose volumes have been compared with the objects since they were opened last. */
+  readonly scannedPools = new Set<string>();
+  /** One trim at a time on a pool. */
+  readonly trimLocks = new KeyedLock();
   readonly #engineLocks = new KeyedLock();
 
   constructor(deps: AgentDeps, state: AgentState, tasks: TaskBook, trigger: (key: string, afterMs?: number) => void) {

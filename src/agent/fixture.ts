@@ -26,9 +26,11 @@ export class AgentFixture {
   readonly host = new FakeHost();
   readonly store: Store;
   readonly #folder: string;
+  readonly #clock: Clock;
   #agent: Agent | undefined;
 
-  private constructor(store: Store, folder: string) {
+  private constructor(store: Store, folder: string, clock: Clock) {
+    this.#clock = clock;
     this.store = store;
     this.#folder = folder;
   }
@@ -37,7 +39,7 @@ export class AgentFixture {
   static async open(options: { readonly start?: boolean; readonly clock?: Clock } = {}): Promise<AgentFixture> {
     const folder = mkdtempSync(join(tmpdir(), 'azekura-agent-'));
     const store = await openLmdbStore({ path: folder, clock: systemClock });
-    const fixture = new AgentFixture(store, folder);
+    const fixture = new AgentFixture(store, folder, options.clock ?? systemClock);
     const kernel = fixture.host.kernel('test');
     for (const path of ['/data', '/mnt', '/disk', '/tmp']) await kernel.makeDirectory(path);
     fixture.host.addDisk('/dev/sdb', 64 * 1_024 * mebibyte);
@@ -53,7 +55,7 @@ export class AgentFixture {
 
   async start(crashPoint: CrashPoint = () => {}): Promise<void> {
     const { host, store } = this;
-    const deps = { store, host, engines: engineDefinition, clock: systemClock, log: silentLogger, crashPoint };
+    const deps = { store, host, engines: engineDefinition, clock: this.#clock, log: silentLogger, crashPoint };
     this.#agent = createAgent({ ...deps, nodeName: 'here', dataDir: '/data', version: 'test' });
     await this.#agent.start();
   }

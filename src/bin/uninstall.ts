@@ -55,8 +55,9 @@ async function requireInstance({ path }: DataDir): Promise<void> {
   throw new AzekuraError('NotFound', `${path} is no data folder of Azekura`, { next: 'name it with --data-dir' });
 }
 
+/** The folder itself does not count: what is mounted there was mounted by the user, to hold the instance. */
 function inside(path: string, folder: string): boolean {
-  return path === folder || path.startsWith(`${folder}/`);
+  return path.startsWith(`${folder}/`);
 }
 
 /** Loop devices of the instance: those whose file lies in the data folder, and those that are mounted there. */

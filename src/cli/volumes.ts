@@ -14,7 +14,7 @@ export interface VolumeChange {
   readonly would: string;
   readonly done: (volume: Volume) => boolean;
   readonly what: string;
-  readonly sentence: string;
+  readonly sentence: string | ((volume: Volume) => string);
 }
 
 /** Asks for a change of one volume, waits for it and says so: the course of most verbs. */
@@ -33,7 +33,8 @@ export async function volumeChanged(context: Context, name: string, change: Volu
     what: change.what,
     subject: name,
   });
-  return printResult(context, wait ? change.sentence : `volume/${name}: accepted`, volume);
+  const sentence = typeof change.sentence === 'string' ? change.sentence : change.sentence(volume);
+  return printResult(context, wait ? sentence : `volume/${name}: accepted`, volume);
 }
 
 /** Where a volume is in use. */

@@ -1,3 +1,4 @@
+import type { EngineCapabilities } from '../engines/contract.ts';
 import { timestamp } from '../lib/clock.ts';
 import type { RunResult } from '../lib/work-queue.ts';
 import { type Cause, makeCause } from '../model/cause.ts';
@@ -24,7 +25,7 @@ export type DrainMove =
 export function planDrain(
   view: View,
   pool: Pool,
-  movable: (replica: Replica) => 'no' | 'detached' | 'attached',
+  movable: (replica: Replica) => EngineCapabilities['move'],
 ): readonly DrainMove[] {
   return view.replicasOn(pool.metadata.name).flatMap((replica): DrainMove[] => {
     if (replica.metadata.deletionTimestamp) return [];
@@ -42,9 +43,16 @@ export function planDrain(
     if (ability === 'no')
       return [{ replica, why: makeCause('InUse', { what, holder: 'its engine, which cannot move volumes' }) }];
     const attachments = view.attachmentsOf(volumeId);
-    if (ability === 'detached' && attachments.length > 0) {
-      const nodes = attachments.map((attachment) => attachment.spec.nodeName).join(', ');
-      return [{ replica, why: makeCause('InUse', { what, holder: `node ${nodes}, where it is mounted` }) }];
+    const inTheWay = attachments.filter(
+      ({ spec }) =>
+        ability !== 'attached' && !(ability === 'readOnlyBlock' && spec.readOnly && spec.access === 'block'),
+    );
+    if (inTheWay.length > 0) {
+      const nodes = inTheWay.map(({ spec }) => spec.nodeName).join(', ');
+      const only =
+        ability === 'readOnlyBlock' ? 'what is not in use, or a raw block volume read-only' : 'what is not in use';
+      const holder = `node ${nodes}, where it is attached; engine ${replica.spec.policy.engine} moves only ${only}`;
+      return [{ replica, why: makeCause('InUse', { what, holder }) }];
     }
     if (replica.status.phase !== 'Ready' || requestPending(view, volumeId))
       return [{ replica, why: replica.status.causes[0] ?? makeCause('SourceNotReady', { source: what }) }];
@@ -103,7 +111,7 @@ async function beginMove(context: ControlContext, pool: Pool, replica: Replica, 
     promisedBytes: spec.sizeBytes,
     allocatedBytes: thick ? spec.sizeBytes : 0,
   });
-  const { restore: _restore, repair: _repair, source: _source, ...kept } = spec;
+  const { restore: _restore, repair: _repair, trim: _trim, source: _source, ...kept } = spec;
   try {
     await deps.store.create({
       kind: 'Replica',

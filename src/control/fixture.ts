@@ -6,6 +6,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { silentLogger } from '../lib/log.ts';
 import type { Kind, Resource } from '../model/kinds.ts';
 import { finalizers } from '../model/names.ts';
+import type { OrphanSnapshot, OrphanVolume } from '../model/orphans.ts';
 import type { PoolSpec, PoolStatus } from '../model/pool.ts';
 import { change, changeStatus } from '../store/change.ts';
 import { createInformer, type Informer } from '../store/informer.ts';
@@ -27,6 +28,8 @@ export class ControlFixture {
   readonly stuck = new Set<string>();
   /** What the agents have let go, and whether its data went too. */
   readonly released: { readonly kind: string; readonly name: string; readonly purged: boolean }[] = [];
+  /** What lies on pools without objects, by their names; an agent that is asked leaves out what has objects now. */
+  readonly orphans = new Map<string, { volumes: OrphanVolume[]; snapshots: OrphanSnapshot[] }>();
   readonly #folder: string;
   readonly #agents: { close(): Promise<void> }[];
 
@@ -141,7 +144,32 @@ export class ControlFixture {
           sizeBytes: gibibyte,
         }));
     });
-    return [replicas, attachments, snapshots] as unknown as Informer<Kind>[];
+    const pools = createInformer(this.store, 'Pool');
+    pools.onChange(({ object, type }) => {
+      const requestId = object.spec.scan?.requestId;
+      if (type !== 'deleted' && requestId !== undefined && requestId !== object.status.orphans?.requestId)
+        void this.#scan(object.metadata.name, requestId);
+    });
+    return [replicas, attachments, snapshots, pools] as unknown as Informer<Kind>[];
+  }
+
+  async #scan(poolName: string, requestId: string): Promise<void> {
+    const lying = this.orphans.get(poolName) ?? { volumes: [], snapshots: [] };
+    const replicas = (await this.store.list('Replica')).items.filter(({ spec }) => spec.poolName === poolName);
+    const known = new Set((await this.store.list('Snapshot')).items.map(({ spec }) => spec.snapshotId));
+    const volumes = lying.volumes.filter((one) => !replicas.some(({ spec }) => spec.volumeId === one.volumeId));
+    const snapshots = lying.snapshots.filter((one) => !known.has(one.snapshotId));
+    await changeStatus(this.store, 'Pool', poolName, () => ({
+      orphans: {
+        scannedAt: new Date().toISOString(),
+        requestId,
+        volumeCount: volumes.length,
+        snapshotCount: snapshots.length,
+        sizeBytes: 0,
+        volumes,
+        snapshots,
+      },
+    }));
   }
 
   async #release(kind: 'Replica' | 'Attachment' | 'Snapshot', name: string): Promise<void> {

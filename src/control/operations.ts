@@ -1,9 +1,10 @@
 import type { AccessMode } from '../model/attachment.ts';
 import type { Cause } from '../model/cause.ts';
+import type { ClaimRef } from '../model/claim.ts';
 import type { ClassSpec } from '../model/class.ts';
 import type { Attachment, Class, Node, Pool, RecycledVolume, Snapshot, SnapshotGroup, Volume } from '../model/kinds.ts';
 import type { PoolSpec } from '../model/pool.ts';
-import type { ClaimRef, VolumeSource } from '../model/volume.ts';
+import type { VolumeSource } from '../model/volume.ts';
 
 /**
  * What a user can ask for, behind HTTP, CLI and CSI alike: checks the request against the present state, writes objects,
@@ -35,6 +36,8 @@ export interface Operations {
   restoreVolume(name: string, snapshotName: string, options?: { readonly dryRun?: boolean }): Promise<Volume>;
   /** Checks and repairs the file system. @throws FailedPrecondition while attached, or while the pool is short of space */
   repairVolume(name: string): Promise<Volume>;
+  /** Has the mounted file system give back what it does not use. @throws FailedPrecondition unless it is mounted and thin */
+  trimVolume(name: string): Promise<Volume>;
   labelVolume(name: string, labels: Readonly<Record<string, string | null>>): Promise<Volume>;
   /** Changes what may change in a volume's life: only what is named, all or nothing. @throws InvalidArgument, NotFound */
   modifyVolume(name: string, changes: { readonly recycleMs?: number }): Promise<Volume>;
@@ -126,6 +129,14 @@ export interface Operations {
   /** Forgets an empty pool; with destroy its own files go too. @throws FailedPrecondition while it holds volumes */
   removePool(name: string, options?: { readonly destroy?: boolean; readonly dryRun?: boolean }): Promise<void>;
 
+  /**
+   * Makes objects again of volumes and snapshots that lie on a pool without any, as the node's agent finds them: under
+   * their names, with their ids. dryRun tells what would become of each.
+   *
+   * @throws NotFound for a volume that is not there; Unavailable when the node does not look in time
+   */
+  adoptPool(name: string, request: AdoptRequest): Promise<AdoptAnswer>;
+
   createClass(name: string, spec: Partial<ClassSpec>): Promise<Class>;
   updateClass(name: string, spec: Partial<ClassSpec>): Promise<Class>;
   deleteClass(name: string): Promise<void>;
@@ -156,6 +167,40 @@ export interface CreateVolumeRequest {
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly dryRun?: boolean;
+}
+
+export interface AdoptRequest {
+  /** Names or ids; or all. */
+  readonly volumes?: readonly string[];
+  readonly all?: boolean;
+  /** Another name, for one volume. */
+  readonly as?: string;
+  readonly dryRun?: boolean;
+}
+
+export interface Adopted {
+  readonly volume: string;
+  readonly volumeId: string;
+  /** Zero when only snapshots of a volume that has its objects were adopted. */
+  readonly sizeBytes: number;
+  readonly recycled: boolean;
+  readonly snapshots: readonly string[];
+}
+
+/** Why a volume stays without objects. */
+export interface NotAdopted {
+  readonly volume: string;
+  readonly volumeId: string;
+  readonly problem: string;
+  readonly next: string;
+}
+
+export interface AdoptAnswer {
+  readonly pool: string;
+  readonly adopted: readonly Adopted[];
+  readonly conflicts: readonly NotAdopted[];
+  /** Volumes and snapshots beyond what a Pool object lists: asking again comes to them. */
+  readonly unlisted: number;
 }
 
 /** How a volume is to be used on a node. */

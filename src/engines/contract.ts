@@ -6,9 +6,9 @@ import type { KeyedLock } from '../lib/keyed-lock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Steps } from '../lib/steps.ts';
 import type { Cause } from '../model/cause.ts';
+import type { ClaimRef } from '../model/claim.ts';
 import type { Layer } from '../model/layer.ts';
 import type { PoolSource } from '../model/pool.ts';
-import type { ClaimRef } from '../model/volume.ts';
 
 /**
  * The contract of an engine: data, not inheritance. A part that is absent is a feature that the engine does not have;
@@ -60,7 +60,11 @@ export interface EngineCapabilities {
   readonly restoreInPlace: boolean;
   readonly changedBlocks: boolean;
   readonly onlineExpansion: boolean;
-  readonly move: 'no' | 'detached' | 'attached';
+  /**
+   * Which volumes it can move to another pool of the machine. readOnlyBlock: also a raw block volume that is attached
+   * read-only (needs takeOver).
+   */
+  readonly move: 'no' | 'detached' | 'readOnlyBlock' | 'attached';
   readonly recycle: boolean;
   readonly rescue: boolean;
 }
@@ -236,6 +240,13 @@ export interface EngineVolumes {
   markFormatted?(volume: VolumeRef): Promise<void>;
   /** @throws FailedPrecondition with blame InUse and the holder's name while something holds the device */
   detach(volume: VolumeRef): Promise<void>;
+  /**
+   * Puts `to`, a copy of `from` on another pool, below the device of `from`, which is attached read-only and stays in use:
+   * afterwards it is the device of `to`. Does nothing when `from` is not attached.
+   *
+   * @throws FailedPrecondition when `from` is attached for writing or mounted, or their sizes differ
+   */
+  takeOver?(from: VolumeRef, to: VolumeRef): Promise<void>;
   /** For good, with its snapshots. @throws FailedPrecondition while attached */
   delete(volume: VolumeRef): Promise<void>;
   /** Into the recycle bin of the pool and back; the data stays as it is. @throws FailedPrecondition while attached */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import { ClaimRef } from '../model/claim.ts';
 import { AzekuraError } from '../model/errors.ts';
 import { Bytes, Timestamp } from '../model/meta.ts';
-import { ClaimRef } from '../model/volume.ts';
 
 /** What all engines write beside the data has these fields; how they are written down is each engine's own. */
 const Text = z.string().max(1024);

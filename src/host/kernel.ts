@@ -60,11 +60,14 @@ export interface Kernel {
   allocate(path: string, sizeBytes: number, options?: { readonly unshare?: boolean }): Promise<void>;
   /** ftruncate + fsync. */
   truncate(path: string, sizeBytes: number): Promise<void>;
-  /** FICLONE of the whole file over `to` (made when absent); atomic. fsync of file and folder unless sync is false. */
+  /**
+   * FICLONE of the whole file over `to` (made when absent); atomic. fsync of file and folder unless sync is false. With
+   * `touch` the source's time of modification tells when it was cloned last; only its data is never changed.
+   */
   clone(
     from: string,
     to: string,
-    options?: { readonly sync?: boolean; readonly extentSizeBytes?: number },
+    options?: { readonly sync?: boolean; readonly extentSizeBytes?: number; readonly touch?: boolean },
   ): Promise<void>;
   /** FICLONERANGE in pieces while the source is written: the first pass of a two-pass snapshot (XFS). Stops early after budgetMs and tells where. */
   cloneRange(
@@ -101,14 +104,13 @@ export interface Kernel {
   freePreallocation(path: string): Promise<void>;
   /** A fresh UUID for the clean, unmounted ext4 or XFS file system in a backing file or device; no external tool. */
   setFilesystemUuid(path: string, filesystem: 'xfs' | 'ext4', uuid: string, options?: SyncOption): Promise<void>;
-  /** Type and UUID of the file system in a file or device, by its superblock; undefined for none. `clean` = no journal replay is due; `journal` = it has a journal or log. */
+  /** Type and UUID of the file system in a file or device, by its superblock; undefined for none. `clean` = no journal replay is due. */
   probeFilesystem(path: string): Promise<
     | {
         readonly filesystem: string;
         readonly uuid: string;
         readonly clean: boolean;
         readonly sizeBytes: number;
-        readonly journal?: boolean;
       }
     | undefined
   >;

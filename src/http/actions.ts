@@ -1,4 +1,14 @@
-import { DrainInput, MountInput, NoInput, RestoreInput, UndeleteInput, UnmountInput } from './inputs.ts';
+import { apiVersion } from '../model/meta.ts';
+import {
+  AdoptInput,
+  AdoptOutput,
+  DrainInput,
+  MountInput,
+  NoInput,
+  RestoreInput,
+  UndeleteInput,
+  UnmountInput,
+} from './inputs.ts';
 import { given, type Verb, verb } from './verbs.ts';
 
 /** What can be done to an object beside changing it: POST …/{name}/<action>. */
@@ -50,6 +60,15 @@ export const actions: readonly Verb[] = [
   }),
   verb({
     method: 'POST',
+    kind: 'Volume',
+    action: 'trim',
+    summary: 'Has the mounted file system give back to the pool what it does not use',
+    body: NoInput,
+    dryRun: false,
+    run: async (operations, { name }) => ({ object: await operations.trimVolume(name) }),
+  }),
+  verb({
+    method: 'POST',
     kind: 'RecycledVolume',
     action: 'undelete',
     summary: 'Takes a volume out of the recycle bin: the newest of a volume name, or the one of a recycled name',
@@ -69,6 +88,19 @@ export const actions: readonly Verb[] = [
     run: async (operations, { name, body, dryRun }) => {
       const { pool, moves, cannot } = await operations.drainPool(name, { ...given({ cancel: body.cancel }), dryRun });
       return { object: pool, plan: { moves, cannot } };
+    },
+  }),
+  verb({
+    method: 'POST',
+    kind: 'Pool',
+    action: 'adopt',
+    summary: 'Makes objects again of volumes and snapshots that lie on the pool without any',
+    body: AdoptInput,
+    answer: AdoptOutput,
+    dryRun: true,
+    run: async (operations, { name, body, dryRun }) => {
+      const answer = await operations.adoptPool(name, { ...given(body), dryRun });
+      return { object: { apiVersion, kind: 'Adoption', ...answer }, plan: { ...answer } };
     },
   }),
   ...(['cordon', 'uncordon'] as const).flatMap((action) => [

@@ -1,11 +1,12 @@
 import { z } from 'zod';
+import { ClaimRef } from '../model/claim.ts';
 import { ClassSpec } from '../model/class.ts';
 import type { Kind } from '../model/kinds.ts';
 import { apiVersion, Bytes, Name, NodeName } from '../model/meta.ts';
 import { Policy } from '../model/policy.ts';
 import { PoolSource, PoolSpec } from '../model/pool.ts';
 import { SnapshotGroupSpec } from '../model/snapshot.ts';
-import { ClaimRef, VolumeSource } from '../model/volume.ts';
+import { VolumeSource } from '../model/volume.ts';
 
 const labels = z.record(z.string().min(1).max(317), z.string().max(4096));
 
@@ -123,4 +124,20 @@ export const UnmountInput = z
 export const RestoreInput = z.object({ snapshotName: Name }).strict();
 export const UndeleteInput = z.object({ as: Name.optional() }).strict();
 export const DrainInput = z.object({ cancel: z.boolean().optional() }).strict();
+export const AdoptInput = z
+  .object({
+    volumes: z.array(z.string().min(1).max(1_024)).min(1).max(1_024).optional().describe('Names or ids'),
+    all: z.boolean().optional(),
+    as: Name.optional().describe('Another name, for one volume'),
+  })
+  .strict();
+const adopted = z.object({ volume: z.string(), volumeId: z.string() });
+export const AdoptOutput = z.object({
+  apiVersion: z.literal(apiVersion),
+  kind: z.literal('Adoption'),
+  pool: Name,
+  adopted: z.array(adopted.extend({ sizeBytes: Bytes, recycled: z.boolean(), snapshots: z.array(Name) })),
+  conflicts: z.array(adopted.extend({ problem: z.string(), next: z.string() })),
+  unlisted: z.int().describe('Volumes and snapshots beyond what the Pool object lists: ask again'),
+});
 export const NoInput = z.object({}).strict();

@@ -100,7 +100,11 @@ function verbOperation(verb: Verb): Json {
           },
         }
       : {}),
-    responses: { [created]: json({ oneOf: [reference(verb.kind), reference('Status')] }) },
+    responses: {
+      [created]: json(
+        verb.answer ? schemaOf(verb.answer, 'output') : { oneOf: [reference(verb.kind), reference('Status')] },
+      ),
+    },
   };
 }
 

@@ -37,6 +37,8 @@ export interface Verb<Body = unknown> {
   readonly summary: string;
   readonly body?: z.ZodType<Body>;
   readonly flags?: readonly string[];
+  /** What is answered when it is not an object of the kind. */
+  readonly answer?: z.ZodType;
   /** Whether ?dryRun=true is understood; where it is not, it is refused rather than ignored. */
   readonly dryRun: boolean;
   readonly run: (operations: Operations, request: VerbRequest<Body>) => Promise<VerbAnswer>;

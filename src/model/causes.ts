@@ -105,6 +105,11 @@ const entries = {
     message: 'pool {pool} is being drained; nothing new is placed on it',
     nextStep: 'wait for the drain task, or end it with `azekura pool drain {pool} --cancel`',
   },
+  PoolHasOrphans: {
+    severity: 'notice',
+    message: 'pool {pool} holds {volumes} volumes and {snapshots} snapshots that have no objects',
+    nextStep: 'list them with `azekura pool show {pool}`; `azekura pool adopt {pool} --all` makes objects of them',
+  },
   PoolNotFound: {
     severity: 'blocking',
     message: 'no pool can hold this volume: {reasons}',

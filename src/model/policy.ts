@@ -18,6 +18,13 @@ export const Policy = z
       .describe('Options of the mount, checked against a list'),
     encryption: z.enum(['none']).default('none').describe('Encryption at rest'),
     shared: z.boolean().default(false).describe('Whether several nodes may write at once'),
+    trimMs: z
+      .int()
+      .min(0)
+      .optional()
+      .describe(
+        'How often a mounted thin volume gives back what its file system does not use; a week unless told, 0 never',
+      ),
     poolSelector: z
       .object({
         names: z.array(z.string()).optional(),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Cause } from './cause.ts';
 import { Bytes, NodeName } from './meta.ts';
+import { PoolOrphans } from './orphans.ts';
 
 /** How data lies on the disks of a volume group. */
 export const diskLayouts = ['linear', 'striped', 'mirror', 'raid1', 'raid5', 'raid6', 'raid10'] as const;
@@ -93,6 +94,8 @@ export const PoolSpec = z
     trial: z.boolean().default(false).describe('Made by `azekura up` for a first try'),
     draining: z.boolean().default(false),
     cordoned: z.boolean().default(false),
+    /** A request to look for volumes without objects; status.orphans answers it. */
+    scan: z.object({ requestId: z.string().max(64) }).optional(),
   })
   .strict();
 
@@ -119,6 +122,8 @@ export const PoolStatus = z.object({
   filesystem: z.string().optional(),
   /** The one that the spec names, else what was detected. */
   deviceClass: z.string().optional(),
+  /** What lies on the pool and has no objects; absent when there is nothing. */
+  orphans: PoolOrphans.optional(),
   causes: z.array(Cause).default([]),
 });
 export type PoolSpec = z.infer<typeof PoolSpec>;

@@ -1,19 +1,14 @@
 import { z } from 'zod';
 import { Cause } from './cause.ts';
+import { ClaimRef } from './claim.ts';
 import { Bytes, Name, NodeName, Timestamp } from './meta.ts';
 import { Policy } from './policy.ts';
 
 /** The sector size of every layer; sizes of volumes are multiples of it. */
 export const sectorBytes = 4096;
 
-/** The Kubernetes claim that a volume belongs to. Written beside the data. */
-export const ClaimRef = z.object({
-  namespace: z.string().max(63),
-  name: z.string().max(253),
-  uid: z.string().max(64).optional(),
-  labels: z.record(z.string(), z.string()).optional(),
-});
-export type ClaimRef = z.infer<typeof ClaimRef>;
+/** When a volume gave back what its file system does not use, and how much the file system says that was. */
+export const Trimmed = z.object({ at: Timestamp, trimmedBytes: Bytes, requestId: z.string().optional() });
 
 export const VolumeSource = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('snapshot'), name: Name }).strict(),
@@ -36,6 +31,8 @@ export const VolumeSpec = z
     restore: z.object({ snapshotName: Name, requestId: z.string().max(64) }).optional(),
     /** A request to check and repair the file system; done once for each requestId. */
     repair: z.object({ requestId: z.string().max(64) }).optional(),
+    /** A request to give back what the mounted file system does not use; done once for each requestId. */
+    trim: z.object({ requestId: z.string().max(64) }).optional(),
     recycleMs: z
       .int()
       .min(0)
@@ -60,6 +57,7 @@ export const VolumeStatus = z.object({
   attachedTo: z.array(NodeName).default([]),
   restore: z.object({ requestId: z.string(), finishedAt: Timestamp }).optional(),
   repair: z.object({ requestId: z.string(), finishedAt: Timestamp, outcome: z.string() }).optional(),
+  trim: Trimmed.optional(),
   causes: z.array(Cause).default([]),
 });
 export type VolumeSpec = z.infer<typeof VolumeSpec>;

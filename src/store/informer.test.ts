@@ -29,11 +29,11 @@ function breakable() {
   let isDown = false;
   const starts: (string | undefined)[] = [];
   async function* watch<K extends Kind>(kind: K, options: WatchOptions = {}): AsyncGenerator<WatchEvent<K>> {
-    if (isDown) throw new AzekuraError('Unavailable', 'The store is down.');
+    if (isDown) throw new AzekuraError('Unavailable', 'the store is down');
     starts.push(options.from);
     const signal = options.signal ? AbortSignal.any([options.signal, cut.signal]) : cut.signal;
     yield* store.watch(kind, { ...options, signal });
-    if (!options.signal?.aborted) throw new AzekuraError('Unavailable', 'The connection broke.');
+    if (!options.signal?.aborted) throw new AzekuraError('Unavailable', 'the connection broke');
   }
   const broken: Store = Object.assign(Object.create(store) as Store, {
     watch,

@@ -51,7 +51,7 @@ export function createInformer<K extends Kind>(store: Store, kind: K, options: I
     versionOf: ({ metadata }) => metadata.resourceVersion,
     isExpired: (error) => hasCode(error, 'Expired'),
     closedError: () =>
-      new AzekuraError('Unavailable', `The informer of ${kind} was closed before it had listed the objects.`),
+      new AzekuraError('Unavailable', `the informer of ${kind} was closed before it had listed the objects`),
   });
   return Object.assign(cache, { kind });
 }

@@ -113,9 +113,9 @@ export function checkSize(object: Resource): void {
   const subject = `${object.kind} ${object.metadata.name}`;
   throw new AzekuraError(
     'InvalidArgument',
-    `${subject} would have ${bytes} bytes; the largest object has ${maximumObjectBytes}.`,
+    `${subject} would have ${bytes} bytes; the largest object has ${maximumObjectBytes}`,
     {
-      next: 'Shorten its labels, annotations or lists.',
+      next: 'shorten its labels, annotations or lists',
     },
   );
 }
@@ -123,8 +123,8 @@ export function checkSize(object: Resource): void {
 /** @throws AzekuraError InvalidArgument */
 export function knownKind<K extends Kind>(kind: K): K {
   if (Object.hasOwn(kinds, kind)) return kind;
-  throw new AzekuraError('InvalidArgument', `There is no kind of object called ${JSON.stringify(kind)}.`, {
-    next: `Use one of ${Object.keys(kinds).join(', ')}.`,
+  throw new AzekuraError('InvalidArgument', `there is no kind of object called ${JSON.stringify(kind)}`, {
+    next: `use one of ${Object.keys(kinds).join(', ')}`,
   });
 }
 
@@ -135,8 +135,8 @@ function checked<T>(schema: z.ZodType<T>, value: unknown, subject: string, root:
   const fields = result.error.issues.map((issue) => ({ path: pathOf(root, issue.path), problem: issue.message }));
   const shown = fields.slice(0, 5).map(({ path, problem }) => `${path} ${problem}`);
   if (fields.length > shown.length) shown.push(`and ${fields.length - shown.length} more`);
-  throw new AzekuraError('InvalidArgument', `${subject} is not valid: ${shown.join('; ')}.`, {
-    next: `Correct ${fields[0]?.path ?? 'it'} and try again.`,
+  throw new AzekuraError('InvalidArgument', `${subject} is not valid: ${shown.join('; ')}`, {
+    next: `correct ${fields[0]?.path ?? 'it'} and try again`,
     details: { fields },
   });
 }

@@ -20,7 +20,10 @@ export function findRoot(relations: Relations, start: Subject): Root | undefined
   const chains = chainsFrom(relations, start);
   const found = chains.flatMap((path) => {
     const at = path.at(-1);
-    return at ? causesOf(relations, at).map((cause) => ({ cause, path })) : [];
+    if (!at) return [];
+    // What is worth knowing of a pool is nothing of the volumes on it.
+    const causes = causesOf(relations, at).filter(({ code }) => path.length === 1 || code !== 'PoolHasOrphans');
+    return causes.map((cause) => ({ cause, path }));
   });
   let root = worst(found);
   // Each turn goes strictly deeper, so this ends.

@@ -74,6 +74,7 @@ const scenes: Readonly<
     ],
   },
   PoolNearFull: { at: 'pool' },
+  PoolHasOrphans: { at: 'pool' },
   PoolOvercommitted: { at: 'pool' },
   PoolMissing: {
     at: 'pool',
@@ -173,6 +174,9 @@ const scenes: Readonly<
   StepFailed: { at: 'replica', symptoms: [['volume', 'StepFailed']] },
 };
 
+/** Concern the object that has them and nothing above it. */
+const ownAffair: ReadonlySet<CauseCode> = new Set<CauseCode>(['PoolHasOrphans']);
+
 describe('the root cause', () => {
   it.each(Object.keys(causeCatalogue) as CauseCode[])(
     '%s is found where it arises, never at one of its symptoms',
@@ -181,7 +185,9 @@ describe('the root cause', () => {
       const scene = new Scene();
       for (const [place, symptom] of symptoms) scene.put(...places[place], symptom, '2025-12-31T00:00:00Z');
       scene.put(...places[at], code);
-      const asked: Subject = at === 'snapshot' ? { kind: 'SnapshotGroup', name: 'g' } : volume;
+      const pool: Subject = { kind: 'Pool', name: 'main' };
+      const asked =
+        at === 'snapshot' ? { kind: 'SnapshotGroup' as const, name: 'g' } : ownAffair.has(code) ? pool : volume;
       const root = findRoot(scene, asked);
       expect(root?.cause.code).toBe(code);
       expect(root?.path[0]).toEqual(asked);
@@ -192,6 +198,10 @@ describe('the root cause', () => {
   it('is nothing when all is well', () => {
     expect(findRoot(new Scene(), volume)).toBeUndefined();
     expect(findRoot(new Scene(), { kind: 'Volume', name: 'healthy' })).toBeUndefined();
+  });
+
+  it('of a volume is not that its pool holds something else', () => {
+    expect(findRoot(new Scene().put(...places.pool, 'PoolHasOrphans'), volume)).toBeUndefined();
   });
 
   it('is what blocks, not what is merely worth knowing deeper down', () => {

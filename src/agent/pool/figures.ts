@@ -24,7 +24,12 @@ export function poolFigures(
   const observed = { ...pool, status: { ...pool.status, capacityBytes, freeBytes } };
   const room = roomOf(observed, sums);
   const draining = pool.spec.draining ? [makeCause('PoolDraining', { pool: pool.metadata.name })] : [];
-  const causes = [...seen.causes, ...(seen.present ? thresholds(observed, sums, room.short) : []), ...draining];
+  const causes = [
+    ...seen.causes,
+    ...(seen.present ? thresholds(observed, sums, room.short) : []),
+    ...draining,
+    ...orphaned(pool),
+  ];
   const blocked = seen.causes.some((cause) => blocking(cause) && cause.code !== 'PoolFull');
   return {
     phase: !seen.present ? 'Missing' : blocked ? 'Failed' : pool.spec.draining ? 'Draining' : 'Ready',
@@ -50,6 +55,12 @@ function deviceClassOf(
 ): { readonly deviceClass?: string } {
   const known = spec.deviceClass ?? deviceClass;
   return known === undefined ? {} : { deviceClass: known };
+}
+
+function orphaned({ metadata, status }: Pick<Pool, 'metadata' | 'status'>): Cause[] {
+  const { volumeCount = 0, snapshotCount = 0 } = status.orphans ?? {};
+  if (volumeCount + snapshotCount === 0) return [];
+  return [makeCause('PoolHasOrphans', { pool: metadata.name, volumes: volumeCount, snapshots: snapshotCount })];
 }
 
 function blocking(cause: Cause): boolean {

@@ -10,6 +10,7 @@ import { change, changeStatus } from '../../store/change.ts';
 import { causeOfError, withSince } from '../causes.ts';
 import { type AgentContext, keys, poolRef } from '../context.ts';
 import { poolFigures, recycledBytesOf } from './figures.ts';
+import { scanDue } from './orphans.ts';
 
 /**
  * Converges a pool of this node: opens it, observes it, says how it is; or closes it and lets it go.
@@ -60,6 +61,7 @@ async function keep(context: AgentContext, pool: Pool): Promise<void> {
   let seen = known ? await pools.observe(poolRef(pool)) : undefined;
   let current = pool;
   if (!seen?.present) {
+    context.scannedPools.delete(pool.metadata.name);
     current = await open(context, pool, known);
     seen = await pools.observe(poolRef(current));
   }
@@ -67,6 +69,7 @@ async function keep(context: AgentContext, pool: Pool): Promise<void> {
   await context.tasks.settle(pool.metadata.uid, 'Succeeded');
   if (seen.present && (await maintain(context, current))) seen = await pools.observe(poolRef(current));
   await report(context, current, seen);
+  if (seen.present && scanDue(context, current)) context.trigger(keys.orphans(pool.metadata.name));
   if (!seen.present) {
     const place = placeOf(pool.spec.source);
     throw blamed('Unavailable', seen.causes[0] ?? makeCause('PoolMissing', { pool: pool.metadata.name, place }));
@@ -90,11 +93,11 @@ async function open(context: AgentContext, pool: Pool, known: boolean): Promise<
   return (await writePoolStatus(context, pool, { poolId: opened.poolId, path: opened.path })) ?? pool;
 }
 
-/** Removes what interrupted operations have left, before new ones begin. */
+/** Removes what interrupted operations have left, before new ones begin: nothing is at work on the pool yet. */
 async function sweep(context: AgentContext, pool: Pool): Promise<void> {
   const { quietSteps } = context.tasks;
   const { pools } = context.engine(pool.spec.engine, quietSteps);
-  const swept = await quietSteps.run('agent.pool.sweep', () => pools.sweep(poolRef(pool)));
+  const swept = await quietSteps.run('agent.pool.sweep', () => pools.sweep(poolRef(pool), { idle: true }));
   if (swept.length > 0)
     context.deps.log.info({ pool: pool.metadata.name, swept }, 'cleared away what interrupted operations had left');
 }

@@ -6,7 +6,7 @@ import { finalizers, requestIdOf } from '../../model/names.ts';
 import type { SnapshotStatus } from '../../model/snapshot.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import { causeOfError, withSince } from '../causes.ts';
-import type { AgentContext } from '../context.ts';
+import { type AgentContext, keys } from '../context.ts';
 import type { TaskRequest } from '../tasks.ts';
 import { type CutResult, cutTogether } from './cut.ts';
 
@@ -104,11 +104,15 @@ export async function writeReady(context: AgentContext, snapshot: Snapshot, resu
 
 async function remove(context: AgentContext, snapshot: Snapshot, replica: Replica | undefined): Promise<void> {
   const { snapshotId, purge } = snapshot.spec;
-  if (replica && snapshotId && !purge)
+  if (replica && snapshotId && !purge) {
+    const { poolName } = replica.spec;
     context.deps.log.warn(
-      { snapshot: snapshot.metadata.name, snapshotId, pool: replica.spec.poolName },
+      { snapshot: snapshot.metadata.name, snapshotId, pool: poolName },
       'a snapshot was deleted without consent to destroy its data: the data stays on the pool',
     );
+    context.scannedPools.delete(poolName);
+    context.trigger(keys.pool(poolName), 1_000);
+  }
   if (replica && snapshotId && purge) {
     const volume = context.volumeRef(replica);
     await context.tasks.run(snapshotTask('DeleteSnapshot', snapshot), async ({ steps }) => {

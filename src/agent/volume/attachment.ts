@@ -14,6 +14,7 @@ import { readRecord } from '../filesystem/record.ts';
 import { observeAttachment, stagingPathOf } from './attachment-observe.ts';
 import { type AttachmentStep, planAttachment, type SeenAttachment } from './attachment-plan.ts';
 import { type AttachmentWork, forgetRecord, takeStep } from './attachment-steps.ts';
+import { takeOverDevice } from './take-over.ts';
 
 /**
  * Converges the attachment of a volume on this node.
@@ -32,13 +33,15 @@ export async function reconcileAttachment(
   try {
     const leaving = attachment.metadata.deletionTimestamp !== undefined;
     if (options.hold && !leaving) return;
-    const converged = await converge(context, attachment, replica, leaving, options.seen);
+    const swapped = !leaving && (await takeOverDevice(context, attachment, replica));
+    const converged = await converge(context, attachment, replica, leaving, swapped ? undefined : options.seen);
     await context.tasks.settle(attachment.metadata.uid, 'Succeeded');
     if (leaving) await letGo(context, attachment);
     else await writeStatus(context, attachment, converged);
   } catch (error) {
     const cause = causeOfError(error, { step: 'agent.attach' });
     await writeStatus(context, attachment, {
+      ...(await whatIsThere(context, attachment, replica)),
       phase: attachment.metadata.deletionTimestamp
         ? 'Detaching'
         : attachment.status.phase === 'Attached'
@@ -109,6 +112,30 @@ async function converge(
       });
     },
   );
+}
+
+/** What a step that failed has left: paths that are no longer shown must not be said to be. */
+async function whatIsThere(
+  context: AgentContext,
+  attachment: Attachment,
+  replica: Replica | undefined,
+): Promise<Partial<AttachmentStatus>> {
+  try {
+    const { device, problem } = await observeDevice(context, attachment, replica, undefined);
+    // A device that cannot be asked for is no device that is gone.
+    if (problem) return {};
+    const record = await readRecord(context, attachment.spec.volumeId);
+    const seen = await observeAttachment(context, attachment, device, record);
+    const published = [...seen.publications].flatMap(([path, { state }]) => (state === 'ours' ? [path] : []));
+    return {
+      published,
+      devicePath: device?.device,
+      stagingPath: seen.staging === 'ours' ? (record.stagingPath ?? stagingPathOf(context, attachment)) : undefined,
+    };
+  } catch (err) {
+    context.deps.log.debug({ err, volumeId: attachment.spec.volumeId }, 'what is left cannot be seen');
+    return {};
+  }
 }
 
 interface Here {

@@ -7,6 +7,7 @@ import { reconcileSnapshots } from '../snapshot/reconcile.ts';
 import { reconcileAttachment } from './attachment.ts';
 import { reconcileReplica } from './replica.ts';
 import { holdsAttachment } from './replica-plan.ts';
+import { triggerTrim } from './trim.ts';
 import { scheduleUsage } from './usage.ts';
 
 /**
@@ -67,6 +68,7 @@ export async function reconcileVolume(context: AgentContext, volumeId: string): 
         await attempt(async () => void (await reconcileReplica(context, replica)));
     if (failures.length > 0) throw toAzekuraError(failures[0]);
     scheduleUsage(context, volumeId);
+    triggerTrim(context, volumeId);
     return undefined;
   });
 }

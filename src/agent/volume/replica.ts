@@ -87,6 +87,7 @@ async function act(
     await refreshPool(context, spec.poolName);
   if (leaves) {
     await letGo(context, replica);
+    if (action === 'release') context.scannedPools.delete(spec.poolName);
     context.trigger(keys.pool(spec.poolName), 1_000);
     return undefined;
   }

@@ -19,6 +19,7 @@ interface PolicyOptions {
   readonly poolLabel?: string[];
   readonly parameter?: string[];
   readonly recycle?: string;
+  readonly trim?: string;
   readonly default?: boolean;
   readonly description?: string;
 }
@@ -104,6 +105,7 @@ function policyOptions(command: Command): Command {
     .option('--device-class <class>', 'only pools of this class of disks: ssd, hdd, nvme or one of your own')
     .option('--parameter <key=value>', "the engine's own parameter; may be given several times", collect)
     .option('--recycle <duration>', 'time in the recycle bin, 0 for none (24h)')
+    .option('--trim <duration>', 'how often unused space goes back to the pool, 0 for never (7d)')
     .option('--description <text>', 'one line');
 }
 
@@ -120,6 +122,7 @@ function specOf(options: PolicyOptions) {
     ...(options.deviceClass === undefined ? {} : { deviceClass: options.deviceClass }),
     ...(options.parameter ? { parameters: parsePairs(options.parameter, '--parameter') } : {}),
     ...(options.recycle === undefined ? {} : { recycleMs: parseDuration(options.recycle, '--recycle') }),
+    ...(options.trim === undefined ? {} : { trimMs: parseDuration(options.trim, '--trim') }),
     ...(options.default ? { isDefault: true } : {}),
     ...(options.description === undefined ? {} : { description: options.description }),
   };

@@ -11,6 +11,7 @@ import { printDryRun } from '../dry-run.ts';
 import { examples } from '../help.ts';
 import { printList, printResult } from '../output.ts';
 import { named, waitFor } from '../wait.ts';
+import { orphanSection, registerPoolAdopt } from './pool-adopt.ts';
 import { registerPoolEnd } from './pool-end.ts';
 
 interface AddOptions {
@@ -83,12 +84,14 @@ export function register(group: Command, context: Context): void {
       const pool = await client.get('Pool', parseName(name, 'pool'));
       const replicas = await client.list('Replica', { fieldSelector: `spec.poolName=${name}` });
       return describe(context, pool, [
+        orphanSection(pool),
         { title: 'volumes', lines: replicas.map((replica) => `${replica.spec.volumeName}  ${replica.status.phase}`) },
       ]);
     });
   examples(show, ['pool show main', 'pool show main -o yaml']);
 
   registerCordon(group, context, 'Pool', 'main');
+  registerPoolAdopt(group, context);
   registerPoolEnd(group, context);
 }
 

@@ -9,7 +9,7 @@ import { printResult } from '../output.ts';
 import { restoreVolume, volumeChanged } from '../volumes.ts';
 import { waitFor } from '../wait.ts';
 
-/** Verbs that use a volume: mount, umount, restore, repair. */
+/** Verbs that use a volume: mount, umount, restore, repair, trim. */
 export function registerVolumeUse(group: Command, context: Context): void {
   const mount = group
     .command('mount <name> <path>')
@@ -110,6 +110,26 @@ export function registerVolumeUse(group: Command, context: Context): void {
       }),
     );
   examples(repair, ['volume repair db']);
+
+  const trim = group
+    .command('trim <name>')
+    .summary('give unused space back to the pool')
+    .description(
+      'Has the mounted file system of a thin volume give back what it does not use. It happens by itself once a week, unless the class says otherwise.',
+    )
+    .action(async (name: string) =>
+      volumeChanged(context, parseName(name, 'volume'), {
+        method: 'POST',
+        action: 'trim',
+        body: {},
+        would: `trim volume ${name}`,
+        done: (volume) =>
+          volume.spec.trim !== undefined && volume.status.trim?.requestId === volume.spec.trim.requestId,
+        what: `volume ${name} to be trimmed`,
+        sentence: `volume/${name} is trimmed`,
+      }),
+    );
+  examples(trim, ['volume trim db']);
 }
 
 function absolutePath(path: string): string {

@@ -175,7 +175,12 @@ function registerChange(group: Command, context: Context): void {
           volume.status.sizeBytes >= sizeBytes &&
           volume.status.observedGeneration >= volume.metadata.generation,
         what: `volume ${name} to grow`,
-        sentence: `volume/${name} has grown to ${options.size}`,
+        sentence: ({ status }) => {
+          const blocked = status.causes.find(({ code }) => code === 'FilesystemGrowthBlocked');
+          if (!blocked) return `volume/${name} has grown to ${options.size}`;
+          const { problem } = blocked.evidence;
+          return `volume/${name} has grown to ${options.size}, its mounted file system not yet (${problem}): ${blocked.nextStep}`;
+        },
       });
     });
   examples(expand, ['volume expand db --size 20Gi']);

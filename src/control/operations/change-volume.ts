@@ -122,6 +122,38 @@ export async function repairVolume(context: OperationsContext, name: string): Pr
   );
 }
 
+/** See Operations.trimVolume. */
+export async function trimVolume(context: OperationsContext, name: string): Promise<Volume> {
+  const volume = await context.needVolume(name);
+  const { mode, policy } = volume.spec;
+  if (mode === 'block')
+    throw new AzekuraError(
+      'FailedPrecondition',
+      `volume ${name} is a raw block volume: it has no file system of ours`,
+      {
+        next: 'have the program that uses it discard what it does not need',
+      },
+    );
+  if (policy.provisioning === 'thick')
+    throw new AzekuraError('FailedPrecondition', `volume ${name} is thick: it keeps all of its space`, {
+      next: 'make a thin volume when space is to come back',
+    });
+  const attachments = await attachmentsNow(context, volume);
+  if (!attachments.some(({ spec, status }) => !spec.readOnly && status.stagingPath !== undefined))
+    throw new AzekuraError('FailedPrecondition', `volume ${name} is not mounted for writing`, {
+      next: `mount it with \`azekura volume mount ${name} PATH\``,
+    });
+  const trim = { requestId: newUid() };
+  return edited(
+    name,
+    await change(context.deps.store, 'Volume', name, (stored) => {
+      refuseDeleting(stored);
+      const pending = stored.spec.trim && stored.status.trim?.requestId !== stored.spec.trim.requestId;
+      return pending ? undefined : { spec: { ...stored.spec, trim } };
+    }),
+  );
+}
+
 /** See Operations.labelVolume. */
 export async function labelVolume(
   context: OperationsContext,

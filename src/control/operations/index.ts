@@ -1,6 +1,7 @@
 import type { OperationsDeps } from '../deps.ts';
 import type { Operations } from '../operations.ts';
-import { expandVolume, labelVolume, modifyVolume, repairVolume, restoreVolume } from './change-volume.ts';
+import { adoptPool } from './adopt.ts';
+import { expandVolume, labelVolume, modifyVolume, repairVolume, restoreVolume, trimVolume } from './change-volume.ts';
 import { createClass, deleteClass, updateClass } from './classes.ts';
 import { OperationsContext } from './context.ts';
 import { createVolume } from './create-volume.ts';
@@ -27,6 +28,7 @@ export function createOperations(deps: OperationsDeps): Operations {
     restoreVolume: (name, snapshotName, options = {}) =>
       restoreVolume(context, name, snapshotName, options.dryRun === true),
     repairVolume: (name) => repairVolume(context, name),
+    trimVolume: (name) => trimVolume(context, name),
     labelVolume: (name, labels) => labelVolume(context, name, labels),
     modifyVolume: (name, changes) => modifyVolume(context, name, changes),
     attachVolume: (name, request) => attachVolume(context, name, request),
@@ -43,6 +45,7 @@ export function createOperations(deps: OperationsDeps): Operations {
     updatePool: (name, spec) => updatePool(context, name, spec),
     drainPool: (name, options = {}) => drainPool(context, name, options),
     removePool: (name, options = {}) => removePool(context, name, options),
+    adoptPool: (name, request) => adoptPool(context, name, request),
     createClass: (name, spec) => createClass(context, name, spec),
     updateClass: (name, spec) => updateClass(context, name, spec),
     deleteClass: (name) => deleteClass(context, name),

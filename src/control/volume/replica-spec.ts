@@ -10,9 +10,10 @@ import type { View } from '../view.ts';
  */
 export function replicaSpecFor(view: View, volume: Volume, now: ReplicaSpec): ReplicaSpec {
   const { spec, metadata } = volume;
-  const { restore: _restore, repair: _repair, recycled: _recycled, claim: _claim, ...kept } = now;
+  const { restore: _restore, repair: _repair, trim: _trim, recycled: _recycled, claim: _claim, ...kept } = now;
   const restore = restoreOf(view, volume) ?? now.restore;
   const repair = spec.repair && volume.status.repair?.requestId !== spec.repair.requestId ? spec.repair : now.repair;
+  const trim = spec.trim ?? now.trim;
   return {
     ...kept,
     volumeName: metadata.name,
@@ -22,11 +23,12 @@ export function replicaSpecFor(view: View, volume: Volume, now: ReplicaSpec): Re
     // Only what ends up beside the data counts: a repair request must not rewrite the identity.
     volumeGeneration:
       spec.sizeBytes !== now.sizeBytes || !isDeepStrictEqual(spec.claim, now.claim) || metadata.uid !== now.volumeUid
-        ? metadata.generation
+        ? Math.max(metadata.generation, now.volumeGeneration + 1)
         : now.volumeGeneration,
     ...(spec.claim ? { claim: spec.claim } : {}),
     ...(restore ? { restore } : {}),
     ...(repair ? { repair } : {}),
+    ...(trim ? { trim } : {}),
   };
 }
 

@@ -39,6 +39,7 @@ export function volumeStatus(
     attachedTo: attachments
       .filter((attachment) => attachment.status.phase === 'Attached' || attachment.status.phase === 'Detaching')
       .map((attachment) => attachment.spec.nodeName),
+    ...(used?.status.trim ? { trim: used.status.trim } : {}),
     ...requestsDone(volume, used, now),
     causes,
   };

@@ -1,7 +1,7 @@
 import { parseDurationMs } from '../../lib/duration.ts';
+import type { ClaimRef } from '../../model/claim.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import { Name } from '../../model/meta.ts';
-import type { ClaimRef } from '../../model/volume.ts';
 
 /** What a StorageClass, with its VolumeAttributesClass, says of a new volume. */
 export interface ClassParameters {

@@ -121,7 +121,7 @@ export function describeSources(kit: ContractKit): void {
       const wanted = { ...identity, sizeBytes: grown };
       const target = { pool: kit.otherPool, volumeId: volume.volumeId };
       const request = { volume: target, identity: wanted, parameters: {}, source: { kind: 'move', volume } } as const;
-      if (capabilities.move === 'detached') {
+      if (capabilities.move === 'detached' || capabilities.move === 'readOnlyBlock') {
         await kit.engine().volumes.attach(volume, { readOnly: false });
         await expectError(kit.engine().volumes.create(request), 'FailedPrecondition', 'InUse');
         await kit.engine().volumes.detach(volume);
@@ -147,6 +147,32 @@ export function describeSources(kit: ContractKit): void {
         await kit.engine().volumes.delete(clone.volume);
       }
       await kit.engine().volumes.delete(target);
+    });
+
+    it.runIf(capabilities.move === 'readOnlyBlock')('go on below a device that is in use read-only', async () => {
+      const { volume, identity } = await kit.create(variant);
+      await kit.scribble(volume, 50);
+      const content = await kit.contentOf(volume);
+      const target = { pool: kit.otherPool, volumeId: volume.volumeId };
+      const request = { volume: target, identity, parameters: {}, source: { kind: 'move', volume } } as const;
+      const { device } = await kit.engine().volumes.attach(volume, { readOnly: true });
+      await kit.engine().volumes.create(request);
+      await kit.engine().volumes.takeOver?.(volume, target);
+      await kit.engine().volumes.takeOver?.(volume, target);
+      const after = await kit.engine().volumes.attach(target, { readOnly: true });
+      expect(after).toMatchObject({ device, readOnly: true, causes: [] });
+      expect((await kit.engine().volumes.observe(volume)).attached).toBeUndefined();
+      await kit.engine().volumes.delete(volume);
+      await kit.engine().volumes.detach(target);
+      expect(await kit.contentOf(target)).toBe(content);
+
+      const back = { pool: volume.pool, volumeId: volume.volumeId };
+      await kit.engine().volumes.create({ ...request, volume: back, source: { kind: 'move', volume: target } });
+      await kit.engine().volumes.attach(target, { readOnly: false });
+      await expectError(kit.engine().volumes.takeOver?.(target, back) ?? Promise.resolve(), 'FailedPrecondition');
+      await kit.engine().volumes.detach(target);
+      await kit.engine().volumes.delete(target);
+      await kit.engine().volumes.delete(back);
     });
   });
 }

@@ -106,7 +106,7 @@ function callOf(effect: Effect): BatchCall | undefined {
     case 'truncate':
       return { call: 'truncate', args: [effect.path, effect.sizeBytes] };
     case 'template':
-      return { call: 'clone', args: [effect.from, effect.to, { sync: false, ...hint(effect.hinted) }] };
+      return { call: 'clone', args: [effect.from, effect.to, { sync: false, touch: true, ...hint(effect.hinted) }] };
     case 'clone':
       return effect.live ? undefined : { call: 'clone', args: [effect.from, effect.to, hint(effect.hinted)] };
     case 'freshUuid':

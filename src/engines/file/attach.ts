@@ -74,6 +74,37 @@ export async function detachVolume(context: FileContext, volume: VolumeRef): Pro
   });
 }
 
+/**
+ * Swaps the file below a loop device that is in use (LOOP_CHANGE_FD). The kernel does that only while the device is
+ * read-only, and nothing of the kind for one that is written: a loop device cannot be suspended, so there is no instant
+ * at which the last changes could be copied with nobody writing more. Nor below a mounted file system: the swap counts as
+ * a change of media (disk_force_media_change()), for which the kernel shuts the file system down; seen on 6.18.
+ */
+export async function takeOver(context: FileContext, from: VolumeRef, to: VolumeRef): Promise<void> {
+  const source = volumePlace(context.poolPath(from.pool), from.volumeId).data;
+  const target = volumePlace(context.poolPath(to.pool), to.volumeId).data;
+  const kernel = context.volumeKernel(to);
+  const [stat, there, loop] = await lookIn(context, to.pool, kernel, [
+    { call: 'stat', args: [target] },
+    { call: 'findLoop', args: [target] },
+    { call: 'findLoop', args: [source] },
+  ]);
+  if (there || !loop) return;
+  if (!stat) throw volumeMissing(to);
+  if (!loop.readOnly)
+    throw new AzekuraError('FailedPrecondition', `volume ${from.volumeId} is attached for writing`, {
+      next: 'detach it, or attach it read-only; the kernel swaps the file below a read-only loop device only',
+    });
+  await refuseWhileMounted(context, from, loop);
+  if (stat.sizeBytes !== loop.sizeBytes)
+    throw new AzekuraError(
+      'FailedPrecondition',
+      `the device of volume ${from.volumeId} has ${loop.sizeBytes} bytes, its copy ${stat.sizeBytes}`,
+      { next: 'detach it once; it is attached with its new size' },
+    );
+  await context.deps.steps.run('file.attach.swap', () => kernel.changeLoopFile(loop.device, target));
+}
+
 /** Asked first: the kernel takes a request to detach a mounted device and carries it out later, behind our back. */
 async function refuseWhileMounted(context: FileContext, volume: VolumeRef, loop: LoopDevice): Promise<void> {
   const mounts = await context.deps.host.mounts();

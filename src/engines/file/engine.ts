@@ -28,7 +28,7 @@ export const fileEngine: EngineDefinition = {
     restoreInPlace: true,
     changedBlocks: true,
     onlineExpansion: true,
-    move: 'detached',
+    move: 'readOnlyBlock',
     recycle: true,
     rescue: true,
   },

@@ -40,10 +40,16 @@ async function inspectDirectory(context: FileContext, pool: PoolRef): Promise<Po
     throw poolForeign(pool, found.identity.id);
   if (found.kind === 'absent' && pool.poolId !== undefined) throw poolMissing(pool);
   if (found.kind === 'absent' && stat) await requireEmpty(context, pool);
+  // Pools that were made there before are opened: their data must be reached.
+  if (filesystem.type === 'btrfs' && found.kind === 'absent')
+    throw unusable(
+      `${path} lies on btrfs, where a thick volume cannot get blocks of its own`,
+      'use a pool image there (`azekura pool add NAME FILE --size SIZE`), or XFS',
+    );
   if (!(await kernel.canClone(folder))) {
     throw unusable(
       `${path} lies on ${filesystem.type}, which cannot share blocks between files`,
-      'use a pool image there: azekura pool add --image',
+      'use a pool image there: `azekura pool add NAME FILE --size SIZE`',
     );
   }
   const warnings: Cause[] = await requireJournal(context, pool, folder);

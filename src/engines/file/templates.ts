@@ -6,7 +6,7 @@ import { blamePoolFull, type FileContext } from './context.ts';
 import { templatePath, templatesFolder, temporaryFolder } from './layout.ts';
 import { templateName } from './template-options.ts';
 
-/** Templates that a pool keeps; the oldest goes first. An empty ext4 of 20 GiB takes 5 MiB, any XFS 64 MiB of log. */
+/** Templates that a pool keeps; the one that was not cloned for the longest time goes first. An empty ext4 of 20 GiB takes 5 MiB, any XFS 64 MiB of log. */
 const maximumTemplates = 24;
 const mkfsDeadlineMs = 120_000;
 
@@ -77,9 +77,9 @@ async function dropOldTemplates(context: FileContext, pool: PoolRef): Promise<vo
   const folder = `${context.poolPath(pool)}/${templatesFolder}`;
   const names = (await kernel.listDirectory(folder)) ?? [];
   if (names.length < maximumTemplates) return;
-  const dated: { readonly name: string; readonly madeMs: number }[] = [];
-  for (const name of names) dated.push({ name, madeMs: (await kernel.stat(`${folder}/${name}`))?.modifiedMs ?? 0 });
-  dated.sort((a, b) => a.madeMs - b.madeMs);
+  const dated: { readonly name: string; readonly usedMs: number }[] = [];
+  for (const name of names) dated.push({ name, usedMs: (await kernel.stat(`${folder}/${name}`))?.modifiedMs ?? 0 });
+  dated.sort((a, b) => a.usedMs - b.usedMs);
   for (const { name } of dated.slice(0, names.length - maximumTemplates + 1))
     await kernel.removeTree(`${folder}/${name}`);
 }

@@ -2,7 +2,7 @@ import type { Kernel } from '../../host/kernel.ts';
 import { hasCode } from '../../model/errors.ts';
 import type { CreateVolume, EngineVolumes, VolumeIdentity, VolumeRef } from '../contract.ts';
 import { runPlan, runStep } from './apply.ts';
-import { attachVolume, detachVolume } from './attach.ts';
+import { attachVolume, detachVolume, takeOver } from './attach.ts';
 import { type FileContext, lookIn, requireDetached, requirePool, volumeMissing } from './context.ts';
 import { step } from './effects.ts';
 import { decodeVolume, encodeVolume } from './format.ts';
@@ -22,6 +22,7 @@ export function fileVolumes(context: FileContext): Required<Omit<EngineVolumes, 
     expand: (volume, sizeBytes) => expand(context, volume, sizeBytes),
     attach: (volume, options) => attachVolume(context, volume, options),
     detach: (volume) => detachVolume(context, volume),
+    takeOver: (from, to) => takeOver(context, from, to),
     delete: (volume) => remove(context, volume),
     recycle: (volume, until) => recycle(context, volume, until),
     restoreRecycled: (volume, identity) => restoreRecycled(context, volume, identity),

@@ -4,6 +4,7 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
+  futimesSync,
   readSync,
   unlinkSync,
   writeSync,
@@ -90,6 +91,7 @@ export function backingCalls(): Backing {
           const wanted = fstatSync(source).size;
           if (size > wanted) ftruncateSync(target, wanted);
           ioctl(target, 'FICLONE', source, `${from} to ${to}`);
+          if (options.touch) futimesSync(source, Date.now() / 1_000, Date.now() / 1_000);
           if (options.sync !== false) fsyncSync(target);
         }),
       );

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../lib/clock.ts';
 import { silentLogger } from '../../lib/log.ts';
 import { hasCode } from '../../model/errors.ts';
@@ -12,6 +12,8 @@ import type { PoolLimits } from './pool.ts';
 let directory: string;
 let fifo: string;
 const hosts: Host[] = [];
+/** How long a helper takes to start here and now: deadlines that must not come before it are many times that. */
+let startMs = 0;
 
 const makeHost = (limits: Partial<PoolLimits> = {}, workerArgv?: readonly [string, ...string[]]) => {
   const host = createHost({ log: silentLogger, clock: systemClock, limits, ...(workerArgv ? { workerArgv } : {}) });
@@ -48,7 +50,15 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-describe('worker pool', () => {
+describe('worker pool', { timeout: 300_000 }, () => {
+  beforeAll(async () => {
+    const host = makeHost();
+    const beganMs = performance.now();
+    await host.kernel('first', { deadlineMs: 120_000 }).stat(tmpdir());
+    startMs = performance.now() - beganMs;
+    await host.close();
+  }, 150_000);
+
   it('brings results, absence and errors back from the helper', async () => {
     const kernel = makeHost().kernel('test');
     const file = join(directory, 'ü\n"');
@@ -62,7 +72,9 @@ describe('worker pool', () => {
 
   it('abandons a call that hangs, while other domains go on at once', async () => {
     const host = makeHost();
-    const hung = Array.from({ length: 12 }, () => hang(host, 'pool/bad', 3_000).catch((error: unknown) => error));
+    const hung = Array.from({ length: 12 }, () =>
+      hang(host, 'pool/bad', Math.max(3_000, 15 * startMs)).catch((error: unknown) => error),
+    );
     // All of these are done before the first deadline comes.
     const order: string[] = [];
     const neighbours = Promise.all(
@@ -77,7 +89,7 @@ describe('worker pool', () => {
     expect(order.indexOf('hung')).toBe(12);
     for (const error of await Promise.all(hung)) expect(isHung(error)).toBe(true);
     // The FIFO lets itself be killed, so the domain is well again when the processes are gone.
-    await expect.poll(() => host.hungCalls()).toEqual([]);
+    await expect.poll(() => host.hungCalls(), { timeout: 5_000 + 10 * startMs }).toEqual([]);
     expect((await host.kernel('pool/bad').stat(directory))?.kind).toBe('directory');
   });
 
@@ -114,7 +126,7 @@ describe('worker pool', () => {
   it('ends idle helpers, starts them anew, and refuses when it is closed', async () => {
     const host = makeHost({ idleMs: 100 });
     await host.kernel('x').stat('/');
-    await expect.poll(helperCount).toBe(0);
+    await expect.poll(helperCount, { timeout: 5_000 + 10 * startMs }).toBe(0);
     expect((await host.kernel('x').stat('/'))?.kind).toBe('directory');
     await host.close();
     await expect(host.kernel('x').stat('/')).rejects.toMatchObject({ code: 'Unavailable' });

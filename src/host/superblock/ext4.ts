@@ -39,7 +39,6 @@ export function probeExt4(fd: number): FilesystemFacts | undefined {
     filesystem: familyName(block),
     uuid: formatUuid(block.subarray(at.uuid, at.uuid + 16)),
     clean: (incompat & incompatRecover) === 0,
-    journal: (block.readUInt32LE(at.compat) & compatHasJournal) !== 0,
     sizeBytes: blocks * (1024 << block.readUInt32LE(at.logBlockSize)),
   };
 }

@@ -4,8 +4,6 @@ export interface FilesystemFacts {
   readonly uuid: string;
   /** No journal or log needs a replay. */
   readonly clean: boolean;
-  /** Whether it has a journal or log at all: ext4 can be made without. */
-  readonly journal: boolean;
   /** As the file system counts; the device may be larger. */
   readonly sizeBytes: number;
 }

@@ -69,7 +69,6 @@ describe.skipIf(!tools.ext4)('ext4', () => {
       filesystem: 'ext4',
       uuid: blkid('ext4'),
       clean: true,
-      journal: true,
       sizeBytes: 64 * mebibyte,
     });
   });
@@ -99,13 +98,6 @@ describe.skipIf(!tools.ext4)('ext4', () => {
       expect(refusal(name, kind)?.code).toBe(code);
     }
   });
-
-  it('says when it has no journal', () => {
-    make('nojournal', 16 * mebibyte, ['mkfs.ext4', '-q', '-O', '^has_journal']);
-    expect(withFile('nojournal', probe)).toMatchObject({ filesystem: 'ext4', journal: false });
-    make('ext2', 16 * mebibyte, ['mkfs.ext2', '-q']);
-    expect(withFile('ext2', probe)).toMatchObject({ filesystem: 'ext2', journal: false });
-  });
 });
 
 describe.skipIf(!tools.xfs)('xfs', () => {
@@ -116,7 +108,6 @@ describe.skipIf(!tools.xfs)('xfs', () => {
       filesystem: 'xfs',
       uuid: blkid('xfs'),
       clean: true,
-      journal: true,
       sizeBytes: 320 * mebibyte,
     });
   });

@@ -48,7 +48,6 @@ export function probeXfs(fd: number): FilesystemFacts | undefined {
     filesystem: 'xfs',
     uuid: formatUuid(block.subarray(at.uuid, at.uuid + 16)),
     clean: !needsRepair && block[at.inProgress] === 0 && geometry.log !== undefined && logIsClean(fd, geometry.log),
-    journal: true,
     sizeBytes: geometry.dataBlocks * geometry.blockBytes,
   };
 }

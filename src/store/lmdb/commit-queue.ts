@@ -106,7 +106,7 @@ function outcomeOf(run: () => unknown): Outcome {
 
 function asInternal(error: unknown): AzekuraError {
   const problem = error instanceof Error ? error.message : String(error);
-  return new AzekuraError('Internal', `The change could not be stored: ${problem}.`, { cause: error });
+  return new AzekuraError('Internal', `the change could not be stored: ${problem}`, { cause: error });
 }
 
 async function notWritten(error: unknown, folder: string): Promise<AzekuraError> {
@@ -118,16 +118,16 @@ async function notWritten(error: unknown, folder: string): Promise<AzekuraError>
   if (await isFull(folder)) {
     return new AzekuraError(
       'ResourceExhausted',
-      `The state could not be written: the file system of ${folder} is full.`,
+      `the state could not be written: the file system of ${folder} is full`,
       {
-        next: `Free space in the file system of ${folder}.`,
+        next: `free space in the file system of ${folder}`,
         cause: reason,
       },
     );
   }
   const problem = reason instanceof Error ? reason.message : String(reason);
-  return new AzekuraError('HostFailure', `The state in ${folder} could not be written: ${problem}.`, {
-    next: `Check the disk that holds ${folder}.`,
+  return new AzekuraError('HostFailure', `the state in ${folder} could not be written: ${problem}`, {
+    next: `check the disk that holds ${folder}`,
     cause: reason,
   });
 }

@@ -68,8 +68,8 @@ export function makeHistory({ meta, events, undo }: Tables, limit: number): Hist
     const head = Number(meta.get('revision'));
     // A version from the future was given out by another store, or by this one before it was restored from a copy.
     if (revision >= extentOf(kind).floor && revision <= head) return;
-    throw new AzekuraError('Expired', `The history of ${kind} at version ${revision} is no longer known.`, {
-      next: 'List again, and watch from the version of that list.',
+    throw new AzekuraError('Expired', `the history of ${kind} at version ${revision} is no longer known`, {
+      next: 'list again, and watch from the version of that list',
     });
   }
 

@@ -42,8 +42,8 @@ export async function acquireInstanceLock(directory: string): Promise<InstanceLo
   const name = `.lock.${id}`;
   const before = join(folder, `.lock-new.${id}`);
   if (Buffer.byteLength(before) > maximumSocketPathBytes) {
-    throw new AzekuraError('InvalidArgument', `The path ${folder} is too long to hold a unix socket.`, {
-      next: 'Choose a data folder with a shorter path (at most 80 bytes).',
+    throw new AzekuraError('InvalidArgument', `the path ${folder} is too long to hold a unix socket`, {
+      next: 'choose a data folder with a shorter path (at most 80 bytes)',
     });
   }
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -88,8 +88,8 @@ async function outlast(folder: string, own: string): Promise<void> {
 }
 
 function held(folder: string, pid: string): AzekuraError {
-  return new AzekuraError('FailedPrecondition', `${folder} is in use by another azekura process, pid ${pid}.`, {
-    next: `Stop process ${pid}, or choose another folder with --data-dir.`,
+  return new AzekuraError('FailedPrecondition', `${folder} is in use by another azekura process, pid ${pid}`, {
+    next: `stop process ${pid}, or choose another folder with --data-dir`,
     details: { pid: Number(pid), path: folder },
   });
 }

@@ -84,7 +84,7 @@ class LmdbStore implements LocalStore {
 
   async get<K extends Kind>(kind: K, name: string): Promise<Resource<K>> {
     const object = await this.find(kind, name);
-    if (!object) throw new AzekuraError('NotFound', `There is no ${kind} ${JSON.stringify(name)}.`);
+    if (!object) throw new AzekuraError('NotFound', `there is no ${kind} ${JSON.stringify(name)}`);
     return object;
   }
 
@@ -175,6 +175,6 @@ class LmdbStore implements LocalStore {
   }
 
   #checkOpen(): void {
-    if (this.#closed) throw new AzekuraError('Unavailable', 'The store is closed.');
+    if (this.#closed) throw new AzekuraError('Unavailable', 'the store is closed');
   }
 }

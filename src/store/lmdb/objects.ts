@@ -41,8 +41,8 @@ export class Objects {
     const present = this.find(kind, metadata.name);
     if (present) {
       const leaving = present.metadata.deletionTimestamp ? ' and still being deleted' : '';
-      throw new AzekuraError('AlreadyExists', `${kind} ${metadata.name} is there already${leaving}.`, {
-        next: leaving ? 'Wait until it is gone.' : 'Choose another name.',
+      throw new AzekuraError('AlreadyExists', `${kind} ${metadata.name} is there already${leaving}`, {
+        next: leaving ? 'wait until it is gone' : 'choose another name',
       });
     }
     checkSize(object);
@@ -78,7 +78,7 @@ export class Objects {
       if (added.length > 0) {
         throw new AzekuraError(
           'InvalidArgument',
-          `${kind} ${name} is being deleted and takes no new finalizer (${added.join(', ')}).`,
+          `${kind} ${name} is being deleted and takes no new finalizer (${added.join(', ')})`,
         );
       }
     }
@@ -126,7 +126,7 @@ export class Objects {
 
   #expect<K extends Kind>(kind: K, name: string, expected: Expected): Resource<K> {
     const present = this.find(kind, name);
-    if (!present) throw new AzekuraError('NotFound', `There is no ${kind} ${name}.`);
+    if (!present) throw new AzekuraError('NotFound', `there is no ${kind} ${name}`);
     this.#checkExpected(present, expected);
     return present;
   }
@@ -135,15 +135,15 @@ export class Objects {
     if (expected.uid !== undefined && expected.uid !== metadata.uid) {
       throw new AzekuraError(
         'Conflict',
-        `${kind} ${metadata.name} is not the one that was read: it was deleted and made again.`,
+        `${kind} ${metadata.name} is not the one that was read: it was deleted and made again`,
         {
-          next: 'Read it again.',
+          next: 'read it again',
         },
       );
     }
     if (expected.resourceVersion !== undefined && expected.resourceVersion !== metadata.resourceVersion) {
-      throw new AzekuraError('Conflict', `${kind} ${metadata.name} was changed since it was read.`, {
-        next: 'Read it again and repeat the change.',
+      throw new AzekuraError('Conflict', `${kind} ${metadata.name} was changed since it was read`, {
+        next: 'read it again and repeat the change',
       });
     }
   }

@@ -29,7 +29,7 @@ export function readList<K extends Kind>(
   if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0)) {
     throw new AzekuraError(
       'InvalidArgument',
-      `The limit of a list must be a whole number above zero, not ${String(limit)}.`,
+      `the limit of a list must be a whole number above zero, not ${String(limit)}`,
     );
   }
   const token = continueToken === undefined ? undefined : parseToken(continueToken);
@@ -87,7 +87,7 @@ function formatToken({ revision, after }: Token): string {
 function parseToken(text: string): Token {
   const match = /^(\d{1,15})\/([-.a-z0-9]{1,253})$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
   if (match) return { revision: Number(match[1]), after: match[2] ?? '' };
-  throw new AzekuraError('InvalidArgument', 'The continue token is not one that this store gave out.', {
-    next: 'List again from the beginning.',
+  throw new AzekuraError('InvalidArgument', 'the continue token is not one that this store gave out', {
+    next: 'list again from the beginning',
   });
 }

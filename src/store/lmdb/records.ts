@@ -40,7 +40,7 @@ export function parseObject<K extends Kind>(json: string): Resource<K> {
 /** Reads a resourceVersion that a caller hands back. @throws AzekuraError InvalidArgument */
 export function parseRevision(version: string): number {
   if (/^\d{1,15}$/.test(version)) return Number(version);
-  throw new AzekuraError('InvalidArgument', `${JSON.stringify(version)} is not a resource version of this store.`, {
-    next: 'Use a version as the store gave it, or list again.',
+  throw new AzekuraError('InvalidArgument', `${JSON.stringify(version)} is not a resource version of this store`, {
+    next: 'use a version as the store gave it, or list again',
   });
 }

@@ -55,8 +55,8 @@ export function openTables({ path, writtenBy, migrations: steps = migrations }: 
     if (found > formatVersion) {
       throw new AzekuraError(
         'DataLoss',
-        `The state in ${folder} was written by a newer version of azekura (format ${found}; this one knows ${formatVersion}).`,
-        { next: 'Start the newer version again; nothing was changed.', details: { found, known: formatVersion } },
+        `the state in ${folder} was written by a newer version of azekura (format ${found}; this one knows ${formatVersion})`,
+        { next: 'start the newer version again; nothing was changed', details: { found, known: formatVersion } },
       );
     }
     const table = (name: string): Table => root.openDB<string, string>({ name, encoding: 'string' });
@@ -87,8 +87,8 @@ function readFormatVersion(root: RootDatabase<string, string>, folder: string): 
   if (record === undefined) return 0;
   const version: unknown = JSON.parse(record)?.formatVersion;
   if (typeof version === 'number' && Number.isInteger(version) && version > 0) return version;
-  throw new AzekuraError('DataLoss', `The state in ${folder} has a format record that cannot be read: ${record}.`, {
-    next: 'Restore the folder from a copy, or start with a new one and find volumes by `azekura rescue`.',
+  throw new AzekuraError('DataLoss', `the state in ${folder} has a format record that cannot be read: ${record}`, {
+    next: 'restore the folder from a copy, or start with a new one and find volumes by `azekura rescue`',
   });
 }
 
@@ -101,8 +101,8 @@ function migrate(tables: Tables, from: number, steps: readonly Migration[], writ
 
 function unreadable(folder: string, error: unknown): AzekuraError {
   const problem = error instanceof Error ? error.message : String(error);
-  return new AzekuraError('DataLoss', `The state in ${folder} cannot be opened: ${problem}.`, {
-    next: 'Restore the folder from a copy, or start with a new one and find volumes by `azekura rescue`.',
+  return new AzekuraError('DataLoss', `the state in ${folder} cannot be opened: ${problem}`, {
+    next: 'restore the folder from a copy, or start with a new one and find volumes by `azekura rescue`',
     cause: error,
   });
 }
