@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 // unit: beside the code, needs nothing but Node. system: needs root, loop devices and XFS; one file at a time,
-// because the machine's loop devices and page cache are shared by all of them.
-// lab: needs root and /dev/net/tun; boots machines with kernels of their own (lab/machines).
+// because the machine's loop devices and page cache are shared by all of them. kubernetes: a real cluster on top of that.
+// lab: machines with kernels of their own; needs root and /dev/net/tun.
 export default defineConfig({
   test: {
     projects: [
@@ -17,7 +17,7 @@ export default defineConfig({
         test: {
           name: 'system',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/machines/**'],
+          exclude: ['test/kubernetes/**', 'test/machines/**'],
           testTimeout: 180_000,
           hookTimeout: 120_000,
           fileParallelism: false,
@@ -30,6 +30,17 @@ export default defineConfig({
           include: ['test/machines/**/*.test.ts'],
           testTimeout: 600_000,
           hookTimeout: 300_000,
+          fileParallelism: false,
+          pool: 'forks',
+        },
+      },
+      {
+        test: {
+          name: 'kubernetes',
+          include: ['test/kubernetes/**/*.test.ts'],
+          globalSetup: 'test/kubernetes/suite.ts',
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
           fileParallelism: false,
           pool: 'forks',
         },

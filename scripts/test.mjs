@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
   fail,
+  hasProgram,
   installPackages,
   requireNode,
   requireNodeModules,
@@ -33,8 +34,15 @@ stageResult('build', run(process.execPath, ['scripts/build.mjs']));
 if (totals.failed === 0 || process.env.AZEKURA_TEST_ALL) {
   vitest('unit');
   for (const major of otherMajors) onOtherNode(major);
+  // Real Kubernetes from Go modules: minutes on a machine that never built it, nothing afterwards. Where that cannot be,
+  // its tests say so in their names.
+  if (process.getuid?.() === 0 && hasProgram('go')) {
+    const build = ['tsx', 'lab/main.ts', 'kubernetes', 'build'];
+    stageResult('binaries of the Kubernetes lab', run('npx', ['--no-install', ...build]));
+  }
   vitest('system');
   vitest('lab');
+  vitest('kubernetes');
 }
 for (const skip of skips) console.log(`skipped: ${skip}`);
 for (const failure of failures) console.log(`failed: ${failure}`);
