@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import manifest from '../package.json' with { type: 'json' };
 import { openApiDocument } from '../src/http/openapi.ts';
+import { crdFiles } from './crds/crd.ts';
 import { cliPage } from './generate-cli-docs.ts';
 import { generateCsi } from './generate-csi.ts';
 
@@ -13,6 +14,7 @@ const outputs = new Map([
   ['src/gen/openapi.json', `${JSON.stringify(openApiDocument(manifest.version), null, 2)}\n`],
   ['docs/cli.md', await cliPage(readFileSync(join(root, 'docs/cli.md'), 'utf8'))],
   ...(await generateCsi()),
+  ...crdFiles(),
 ]);
 
 const check = process.argv.includes('--check');

@@ -54,10 +54,10 @@ export class ControlFixture {
   }
 
   static async open(
-    options: { readonly clock?: Clock; readonly pools?: readonly string[] } = {},
+    options: { readonly clock?: Clock; readonly pools?: readonly string[]; readonly store?: Store } = {},
   ): Promise<ControlFixture> {
     const folder = mkdtempSync(join(tmpdir(), 'azekura-control-'));
-    const store = await openLmdbStore({ path: folder, clock: systemClock });
+    const store = options.store ?? (await openLmdbStore({ path: folder, clock: systemClock }));
     const fixture = new ControlFixture(store, folder, options.clock ?? systemClock);
     await fixture.addNode('here');
     for (const name of options.pools ?? ['main']) await fixture.addPool(name);

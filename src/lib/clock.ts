@@ -16,6 +16,9 @@ export const systemClock: Clock = {
   },
 };
 
+/** A clock that nobody sets: milliseconds since the process started. For leases, deadlines and the age of what is cached. */
+export const monotonicClock: Clock = { nowMs: () => performance.now(), after: systemClock.after };
+
 /** An RFC 3339 time stamp of the clock's present, the form of all times in objects. */
 export function timestamp(clock: Clock): string {
   return new Date(clock.nowMs()).toISOString();

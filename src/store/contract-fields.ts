@@ -49,9 +49,9 @@ export function describeFields(current: Current): void {
       const { store } = current();
       await store.create(newVolume('in'));
       await store.create(newVolume('out'));
-      await changeStatus(store, 'Volume', 'in', () => ({ phase: 'Ready' as const }));
+      await changeStatus(store, 'Volume', 'in', () => ({ volumeId: 'x,y=z\\' }));
       const { resourceVersion: from } = await store.list('Volume');
-      const fields = { 'status.phase': 'Ready' };
+      const fields = { 'status.volumeId': 'x,y=z\\' };
       const abort = new AbortController();
       const stories = [undefined, from].map((start) => {
         const story: string[] = [];
@@ -68,9 +68,9 @@ export function describeFields(current: Current): void {
       const resize = (name: string, sizeBytes: number) =>
         change(store, 'Volume', name, ({ spec }) => ({ spec: { ...spec, sizeBytes } }));
       await resize('out', 1);
-      await changeStatus(store, 'Volume', 'out', () => ({ phase: 'Ready' as const }));
+      await changeStatus(store, 'Volume', 'out', () => ({ volumeId: 'x,y=z\\' }));
       await resize('out', 2);
-      await changeStatus(store, 'Volume', 'out', () => ({ phase: 'Failed' as const }));
+      await changeStatus(store, 'Volume', 'out', () => ({ volumeId: 'other' }));
       await resize('out', 3);
       await store.delete('Volume', 'out');
       await store.delete('Volume', 'in');

@@ -33,7 +33,7 @@ export interface Informer<K extends Kind> {
 export interface InformerOptions extends CacheHooks {
   /** Only objects with these values; who changes away from them is `deleted`. */
   readonly fields?: Fields;
-  /** Lists everything again after this time, in case the watch missed something; never when absent. */
+  /** Lists everything again after this time, in case the watch missed something; the store's own advice when absent. */
   readonly relistMs?: number;
   readonly log?: Logger;
   readonly clock?: Clock;
@@ -43,6 +43,7 @@ export interface InformerOptions extends CacheHooks {
 export function createInformer<K extends Kind>(store: Store, kind: K, options: InformerOptions = {}): Informer<K> {
   const { fields = {}, ...rest } = options;
   const cache = new WatchCache<Resource<K>>({
+    ...(store.relistMs === undefined ? {} : { relistMs: store.relistMs }),
     ...rest,
     what: kind,
     watch: (from) => store.watch(kind, { ...from, fields }),

@@ -68,6 +68,9 @@ export interface Store {
    */
   watch<K extends Kind>(kind: K, options?: WatchOptions): AsyncIterable<WatchEvent<K>>;
 
+  /** How often who keeps a copy should list everything again; absent when the watches of this store miss nothing. */
+  readonly relistMs?: number;
+
   /** Ends watches and gives back files and connections. What was acknowledged stays. */
   close(): Promise<void>;
 }

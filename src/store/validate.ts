@@ -120,6 +120,15 @@ export function checkSize(object: Resource): void {
   );
 }
 
+/** @throws AzekuraError InvalidArgument for a limit of a list that is no whole number above zero */
+export function checkLimit(limit: number | undefined): void {
+  if (limit === undefined || (Number.isSafeInteger(limit) && limit > 0)) return;
+  throw new AzekuraError(
+    'InvalidArgument',
+    `the limit of a list must be a whole number above zero, not ${String(limit)}`,
+  );
+}
+
 /** @throws AzekuraError InvalidArgument */
 export function knownKind<K extends Kind>(kind: K): K {
   if (Object.hasOwn(kinds, kind)) return kind;

@@ -2,6 +2,7 @@ import { AzekuraError } from '../../model/errors.ts';
 import type { Kind, Resource } from '../../model/kinds.ts';
 import { checkFields, matchesFields } from '../fields.ts';
 import type { ListOptions, ResourceList } from '../store.ts';
+import { checkLimit } from '../validate.ts';
 import type { History } from './history.ts';
 import type { Tables } from './layout.ts';
 import { parseObject } from './records.ts';
@@ -26,12 +27,7 @@ export function readList<K extends Kind>(
   { limit, continueToken, labels, fields }: ListOptions,
 ): ResourceList<K> {
   checkFields(kind, fields);
-  if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0)) {
-    throw new AzekuraError(
-      'InvalidArgument',
-      `the limit of a list must be a whole number above zero, not ${String(limit)}`,
-    );
-  }
+  checkLimit(limit);
   const token = continueToken === undefined ? undefined : parseToken(continueToken);
   const revision = token?.revision ?? Number(meta.get('revision'));
   const past = token ? history.changedSince(kind, revision) : new Map<string, string | undefined>();

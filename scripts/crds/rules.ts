@@ -1,0 +1,49 @@
+import type { Kind } from '../../src/model/kinds.ts';
+import type { Rule } from './schema.ts';
+
+/**
+ * What may not change once it is set. These fields say which bytes an object stands for: changed by hand, they would
+ * make an agent work on the wrong ones.
+ */
+const fixedFields: { readonly [K in Kind]?: readonly string[] } = {
+  Pool: ['nodeName', 'engine'],
+  Volume: ['mode', 'source'],
+  RecycledVolume: ['volumeId'],
+  Replica: ['volumeId', 'nodeName', 'poolName', 'mode'],
+  Attachment: ['volumeId', 'nodeName', 'access'],
+  Snapshot: ['volumeId', 'snapshotId', 'groupName'],
+  SnapshotGroup: ['volumeNames'],
+  Backup: ['repositoryName', 'snapshotName', 'volumeName'],
+  Task: ['verb', 'subject'],
+};
+
+/** Rules at the spec of a kind. */
+export function specRules(kind: Kind): readonly Rule[] {
+  const rules: Rule[] = (fixedFields[kind] ?? []).map((field) => ({
+    rule: `!has(oldSelf.${field}) || (has(self.${field}) && self.${field} == oldSelf.${field})`,
+    message: `${field} cannot change`,
+    fieldPath: `.${field}`,
+  }));
+  if (kind === 'Pool') {
+    rules.push({
+      rule: 'self.source.kind == oldSelf.source.kind',
+      message: 'the kind of a source cannot change',
+      fieldPath: '.source.kind',
+    });
+  }
+  return rules;
+}
+
+/** Rules at the whole object of a kind. */
+export function objectRules(kind: Kind): readonly Rule[] {
+  if (kind !== 'Volume') return [];
+  // Not below what is asked for, but below what is there: so an expansion that found no room can be taken back.
+  return [
+    {
+      rule: `self.spec.sizeBytes >= oldSelf.spec.sizeBytes || !has(oldSelf.status) || !has(oldSelf.status.sizeBytes)
+        || self.spec.sizeBytes >= oldSelf.status.sizeBytes`.replace(/\s+/g, ' '),
+      message: 'a volume cannot shrink',
+      fieldPath: '.spec.sizeBytes',
+    },
+  ];
+}
