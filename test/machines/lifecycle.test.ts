@@ -59,7 +59,10 @@ async function programWithLab(): Promise<ChildProcess> {
     ['--import', import.meta.resolve('tsx'), '--input-type=module', '--eval', code],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
-  await new Promise((resolve) => createInterface(child.stdout).once('line', resolve));
+  await new Promise<void>((resolve, reject) => {
+    createInterface(child.stdout).once('line', () => resolve());
+    child.once('exit', (code) => reject(new Error(`the program ended with ${code}`)));
+  });
   return child;
 }
 

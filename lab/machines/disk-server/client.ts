@@ -59,7 +59,7 @@ export class DiskServer {
     child.unref();
     await waitUntil(
       () => this.running,
-      20_000,
+      60_000,
       () => `the process for controlled disks does not start: read ${this.#labFolder}/disks.log`,
     );
   }
