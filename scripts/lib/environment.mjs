@@ -23,6 +23,8 @@ export const testTools = {
   ...runtimeTools,
   fio: 'fio',
   git: 'git',
+  zsh: 'zsh',
+  fish: 'fish',
 };
 
 /** Ends the program with one sentence and, where there is one, the next step. */

@@ -1,6 +1,6 @@
 import { isAbsolute, resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { Volume } from '../../model/kinds.ts';
+import type { Attachment, Volume } from '../../model/kinds.ts';
 import { collect, parseName } from '../arguments.ts';
 import { objectPath } from '../client.ts';
 import type { Context } from '../context.ts';
@@ -38,7 +38,8 @@ export function registerVolumeUse(group: Command, context: Context): void {
         await waitFor(context, client, {
           kind: 'Attachment',
           query: { fieldSelector: `spec.volumeName=${name}` },
-          done: (attachments) => attachments.some((attachment) => attachment.status.published.includes(path)),
+          done: (attachments) =>
+            attachments.some((attachment) => isObserved(attachment) && attachment.status.published.includes(path)),
           what: `volume ${name} to be mounted at ${path}`,
           subject: name,
         });
@@ -74,7 +75,7 @@ export function registerVolumeUse(group: Command, context: Context): void {
         done: (attachments) =>
           path === undefined
             ? attachments.length === 0
-            : !attachments.some((attachment) => attachment.status.published.includes(path)),
+            : attachments.every((attachment) => isObserved(attachment) && !attachment.status.published.includes(path)),
         what: `volume ${name} to be unmounted`,
         subject: name,
       });
@@ -130,6 +131,11 @@ export function registerVolumeUse(group: Command, context: Context): void {
       }),
     );
   examples(trim, ['volume trim db']);
+}
+
+/** Whether the status tells of the attachment as it is wanted now, not of what was mounted before a change or a reboot. */
+function isObserved({ metadata, status }: Attachment): boolean {
+  return status.observedGeneration >= metadata.generation;
 }
 
 function absolutePath(path: string): string {

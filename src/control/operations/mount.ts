@@ -20,8 +20,11 @@ export async function mountVolume(
   if (
     existing?.spec.published.some((one) => one.path === path && one.readOnly === readOnly) &&
     !existing.metadata.deletionTimestamp
-  )
+  ) {
+    // The status may be from before a reboot: only a look of the agent at what really is mounted answers the request.
+    await editAttachment(context, existing, (spec) => ({ ...spec, observeRequestId: newUid() }));
     return volume;
+  }
   await refuseTaken(context, volume, path, nodeName);
   const side = context.deps.node(nodeName);
   if (!side)

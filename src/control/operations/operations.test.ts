@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AzekuraError } from '../../model/errors.ts';
+import { attachmentName } from '../../model/names.ts';
 import { ControlFixture } from '../fixture.ts';
 import type { CreateVolumeRequest, Operations } from '../operations.ts';
 
@@ -169,6 +170,19 @@ describe('a volume that is mounted', () => {
     await operations.unmountVolume('used');
     await fixture.until('Volume', 'used', (one) => one?.status.attachedTo.length === 0);
     await operations.unmountVolume('used');
+  });
+
+  it('is looked at anew when it is to be mounted where it is mounted already: a reboot may have unmounted it', async () => {
+    const volume = await fixture.volume('rebooted');
+    await operations.mountVolume('rebooted', { path: '/mnt/rebooted' });
+    const name = attachmentName(volume.status.volumeId ?? '', volume.status.replicas[0]?.nodeName ?? '');
+    const before = await fixture.store.get('Attachment', name);
+    await operations.mountVolume('rebooted', { path: '/mnt/rebooted' });
+    const after = await fixture.store.get('Attachment', name);
+    expect(after.spec.observeRequestId).not.toBe(before.spec.observeRequestId);
+    expect(after.metadata.generation).toBeGreaterThan(before.metadata.generation);
+    expect(after.spec.published).toEqual(before.spec.published);
+    await operations.unmountVolume('rebooted');
   });
 
   it('is mounted with options from a list only', async () => {
