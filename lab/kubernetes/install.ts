@@ -31,7 +31,7 @@ export function labValues(tag = azekuraImage.tag): Record<string, unknown> {
 /** The snapshot CRDs and the snapshot-controller, which a cluster has before any driver. */
 export async function installSnapshotController(cluster: Cluster): Promise<void> {
   await cluster.kubectl(['apply', '-f', snapshotCrds()]);
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=30s', '-f', snapshotCrds()]);
+  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=90s', '-f', snapshotCrds()]);
   if (cluster.controlPlane.runs('snapshot-controller')) return;
   await cluster.run('cp', 'snapshot-controller', [
     binary('snapshot-controller'),

@@ -71,7 +71,7 @@ export class Space {
   /** Waits as `kubectl wait` does; says what is the matter when it does not come. */
   async wait(condition: string, ...what: readonly string[]): Promise<void> {
     try {
-      await this.kubectl('wait', `--for=${condition}`, '--timeout=120s', ...what);
+      await this.kubectl('wait', `--for=${condition}`, '--timeout=210s', ...what);
     } catch (error) {
       if (!(error instanceof CommandFailed)) throw error;
       throw new Error(`${error.message}\n${await diagnosis(this.cluster, this.name)}`);
@@ -88,7 +88,7 @@ export class Space {
     let answer = '';
     await until(
       `${argv.join(' ').slice(0, 80)} in ${target}`,
-      60_000,
+      120_000,
       async () => {
         answer = await this.exec(target, ...argv);
         return true;
