@@ -124,7 +124,7 @@ export async function main(args: readonly string[]): Promise<number> {
     .argument('<folder>')
     .option('--writable', 'the machine may write to it', false)
     .action(async (number: number, folder: string, options: { writable: boolean }) => {
-      context.open().machine(number).mount(folder, options);
+      await context.open().machine(number).mount(folder, options);
     });
   const onMachine = (
     verb: string,
