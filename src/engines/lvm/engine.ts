@@ -30,7 +30,7 @@ export const lvmEngine: EngineDefinition = {
     onlineExpansion: true,
     move: 'no',
     recycle: true,
-    rescue: true,
+    rescue: false,
   },
   parameters: LvmParameters,
   poolSources: ['disks', 'volumeGroup'],

@@ -1,4 +1,5 @@
 import type { BlockNode } from '../../host/host.ts';
+import { mappedName } from '../../host/lvm/argv.ts';
 import { type PhysicalVolume, parseGroup, type VolumeGroup } from '../../host/lvm/group.ts';
 import type { LvmLabel } from '../../host/lvm/label.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
@@ -23,40 +24,70 @@ export interface FoundDisk {
   readonly label: LvmLabel;
 }
 
-/** A disk that is to be read is alive or is given up soon: the others do not wait for it long. */
-const labelDeadlineMs = 10_000;
+/** Whoever needs the answer of a disk waits for it so long; whoever does not, only for a moment. */
+const labelDeadlineMs = 30_000;
+const momentMs = 1_000;
+
+export interface Disks {
+  readonly disks: readonly FoundDisk[];
+  /** What could not be read, or has not answered yet. */
+  readonly silent: readonly { readonly node: BlockNode; readonly problem: AzekuraError }[];
+}
 
 /**
  * Reads the labels of all disks that could hold one, each in a domain of its own: one that does not answer costs itself,
  * and from then on it is not asked again until it answers.
- *
- * @returns `silent`: what could not be read
  */
-export async function readDisks(deps: EngineDeps): Promise<{
-  readonly disks: readonly FoundDisk[];
-  readonly silent: readonly { node: BlockNode; problem: AzekuraError }[];
-}> {
+export async function readDisks(deps: EngineDeps): Promise<Disks> {
+  return (await startReading(deps, await candidates(deps))).all;
+}
+
+/** What a RAID or a path of several is made of shows the label too, and is not to be written to. */
+async function candidates(deps: EngineDeps): Promise<readonly BlockNode[]> {
   const nodes = await deps.host.blockNodes({ mapped: (uuid) => !uuid.startsWith('LVM-') });
   const stacked = new Set(
     nodes.filter(({ kind }) => kind === 'mapped' || kind === 'raid').flatMap(({ slaves }) => slaves),
   );
+  return nodes.filter(({ name, kind }) => !stacked.has(name) || kind === 'mapped');
+}
+
+/** @returns what is known after a moment, and all of it when every disk has answered or has been given up */
+async function startReading(
+  deps: EngineDeps,
+  nodes: readonly BlockNode[],
+): Promise<{ readonly soon: Disks; readonly all: Promise<Disks> }> {
   const disks: FoundDisk[] = [];
   const silent: { node: BlockNode; problem: AzekuraError }[] = [];
-  // What a RAID or a path of several is made of shows the label too, and is not to be written to.
-  const candidates = nodes.filter(({ name, kind }) => !stacked.has(name) || kind === 'mapped');
-  await Promise.all(
-    candidates.map(async (node) => {
+  const known = (): Disks => ({ disks: [...disks], silent: [...silent] });
+  const all = Promise.all(
+    nodes.map(async (node) => {
       try {
-        const label = await deps.host
-          .kernel(`disk/${node.name}`, { deadlineMs: labelDeadlineMs })
-          .readLvmLabel(node.path);
+        const kernel = deps.host.kernel(`disk/${node.name}`, { deadlineMs: labelDeadlineMs });
+        const label = await kernel.readLvmLabel(node.path);
         if (label) disks.push({ node, label });
       } catch (error) {
         silent.push({ node, problem: toAzekuraError(error) });
       }
     }),
-  );
-  return { disks, silent };
+  ).then(known);
+  let cancel = () => {};
+  const moment = new Promise<void>((resolve) => {
+    cancel = deps.clock.after(momentMs, resolve);
+  });
+  await Promise.race([all, moment]);
+  cancel();
+  return { soon: known(), all };
+}
+
+/** The disks of a group whose thin pool is active, from what it stands on: no disk has to be asked for that. */
+async function hintedDisks(deps: EngineDeps, group: string): Promise<readonly BlockNode[]> {
+  const prefix = mappedName(group, '');
+  const parts = await deps.host.blockNodes({
+    mappedOnly: true,
+    mapped: (uuid) => uuid.startsWith('LVM-') && /-t(data|meta)$/.test(uuid),
+  });
+  const names = new Set(parts.filter(({ mapped }) => mapped?.name.startsWith(prefix)).flatMap(({ slaves }) => slaves));
+  return names.size === 0 ? [] : (await candidates(deps)).filter(({ name }) => names.has(name));
 }
 
 /** Reads the group's text from the disk that has the newest version of it. @returns undefined when none can be read */
@@ -100,28 +131,44 @@ export function groupNameOf(deps: EngineDeps, pool: PoolRef): string {
  */
 export async function lookFor(deps: EngineDeps, pool: PoolRef): Promise<FoundGroup | undefined> {
   const name = groupNameOf(deps, pool);
-  const { disks, silent } = await readDisks(deps);
-  // Disks whose own text cannot be read belong to whatever group lists them.
-  const orphans = disks.filter(({ label }) => !label.group);
-  const groups = [...byGroup(disks.filter(({ label }) => label.group)).values()];
-  const named = groups.filter((members) => members.some(({ label }) => label.group?.name === name));
-  const found: FoundGroup[] = [];
-  for (const members of named) {
-    const group = await readGroup(deps, [...members, ...orphans]);
-    if (group) found.push(group);
+  const hinted = await hintedDisks(deps, name);
+  if (hinted.length > 0) {
+    const found = await groupAmong(deps, pool, name, (await startReading(deps, hinted)).soon);
+    if (found?.missing.length === 0) return found;
   }
-  // Two groups of one name: a disk of another machine. The pool's own is the one with its tag.
-  const own = found.find(({ group }) => pool.poolId !== undefined && poolIdOf(group.tags) === pool.poolId) ?? found[0];
-  if (own) return own;
+  const reading = await startReading(deps, await candidates(deps));
+  const early = await groupAmong(deps, pool, name, reading.soon);
+  if (early?.missing.length === 0) return early;
+  const all = await reading.all;
+  const found = await groupAmong(deps, pool, name, all);
+  if (found) return found;
   // It may lie on what could not be read: that is not the same as missing.
-  const torn = disks.find(({ label }) => label.torn) ?? named[0]?.[0];
+  const torn = all.disks.find(({ label }) => label.torn || label.group?.name === name);
   if (torn)
     throw new AzekuraError('Unavailable', `the LVM metadata on ${torn.node.path} cannot be read`, {
       next: 'look at it with pvck; another disk of the group has a copy',
     });
-  const [problem] = silent;
+  const [problem] = all.silent;
   if (problem) throw problem.problem;
   return undefined;
+}
+
+/** The group of that name among the disks; of two with one name (a disk of another machine) the one with the pool's tag. */
+async function groupAmong(
+  deps: EngineDeps,
+  pool: PoolRef,
+  name: string,
+  { disks }: Disks,
+): Promise<FoundGroup | undefined> {
+  // Disks whose own text cannot be read belong to whatever group lists them.
+  const orphans = disks.filter(({ label }) => !label.group);
+  const found: FoundGroup[] = [];
+  for (const members of byGroup(disks.filter(({ label }) => label.group)).values()) {
+    if (!members.some(({ label }) => label.group?.name === name)) continue;
+    const group = await readGroup(deps, [...members, ...orphans]);
+    if (group) found.push(group);
+  }
+  return found.find(({ group }) => pool.poolId !== undefined && poolIdOf(group.tags) === pool.poolId) ?? found[0];
 }
 
 /**

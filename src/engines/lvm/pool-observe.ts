@@ -150,11 +150,12 @@ export async function maintainPool(context: LvmContext, pool: PoolRef): Promise<
   const now = moreMetadata > 0 ? await findPool(context.deps, pool) : found;
   const { capacityBytes } = capacityOf(now.group);
   const layers = overhead(now, thin);
-  const grow = thinGrowth(
-    Math.floor(capacityBytes / group.extentBytes / layers),
-    Math.floor(freeBytesOf(thin, status) / group.extentBytes),
-    Math.floor(freeExtents(now.group) / layers),
-  );
+  const grow = thinGrowth({
+    capacityExtents: Math.floor(capacityBytes / group.extentBytes / layers),
+    freeThinExtents: Math.floor(freeBytesOf(thin, status) / group.extentBytes),
+    freeGroupExtents: Math.floor(freeExtents(now.group) / layers),
+    extentBytes: group.extentBytes,
+  });
   if (grow > 0) {
     const extents = thin.lv.sizeBytes / group.extentBytes + grow;
     await context.run('maintain.data', pool, now, lvextend(group.name, thin.lv.name, extents));

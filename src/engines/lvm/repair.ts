@@ -34,7 +34,8 @@ export function stoppedBecause(status: ThinPoolStatus): string | undefined {
 
 /**
  * The way back of a thin pool whose metadata ran full or was damaged: everything that stands on it is taken down, the
- * metadata is put together anew (thin_repair by lvconvert) and given more room. Does nothing to one that is well.
+ * metadata is given more room and, when the kernel asks for a check, put together anew (thin_repair by lvconvert). Does
+ * nothing to one that is well.
  *
  * @param known that it is damaged, for a pool that did not even come up
  * @throws AzekuraError FailedPrecondition with blame PoolNeedsRepair while volumes are in use
@@ -67,14 +68,27 @@ export async function repairPool(
     throw blamed('FailedPrecondition', makeCause('PoolNeedsRepair', { pool: pool.name, problem, volumes }));
   }
   if (status) await context.run('repair.stop', pool, found, lvdeactivate(group.name, [thin.lv.name]));
-  await context.run('repair.metadata', pool, found, lvrepairPool(group.name, thin.lv.name), {
-    deadlineMs: repairDeadlineMs,
-  });
-  // The old metadata stays beside it as azk_pool_meta0 for whoever wants to look; the room for growth comes first.
-  const after = await findPool(context.deps, pool);
-  const metadata = after.group.volumes.find(({ name }) => name === thin.lv.segments[0]?.metadata);
-  const room = Math.floor(freeExtents(after.group) / 2) * group.extentBytes;
+  // Room first: the tools put the metadata together anew in a copy of the same size, and a full one does not fit.
+  await extendMetadata(context, pool, thin);
+  if (status?.state === 'ok' && !status.needsCheck) return;
+  await context.run(
+    'repair.metadata',
+    pool,
+    await findPool(context.deps, pool),
+    lvrepairPool(group.name, thin.lv.name),
+    {
+      deadlineMs: repairDeadlineMs,
+    },
+  );
+}
+
+/** Doubles the metadata, or gives it what the group has; its spare grows with it. */
+async function extendMetadata(context: LvmContext, pool: PoolRef, thin: Entry): Promise<void> {
+  const found = await findPool(context.deps, pool);
+  const { group } = found;
+  const metadata = group.volumes.find(({ name }) => name === thin.lv.segments[0]?.metadata);
+  const room = Math.floor(freeExtents(group) / 2) * group.extentBytes;
   const addBytes = Math.min(metadata?.sizeBytes ?? 0, room);
   if (addBytes >= group.extentBytes)
-    await context.run('repair.extend', pool, after, lvextendPoolMetadata(group.name, thin.lv.name, addBytes));
+    await context.run('repair.extend', pool, found, lvextendPoolMetadata(group.name, thin.lv.name, addBytes));
 }

@@ -38,8 +38,10 @@ export function thinPoolSizes(capacityBytes: number): { readonly chunkBytes: num
 
 /** How much of the group the thin pool takes at first; the rest is for thick volumes until it needs it. */
 const firstShare = 0.5;
-/** The thin pool is extended while less than this share of the group is free in it. */
+/** The thin pool is extended while less than this share of the group is free in it … */
 const headroomShare = 0.25;
+/** … or less than fast disks write between two looks: a small group is given to the thin pool whole. */
+const headroomBytes = 16 * gibibyte;
 
 export function firstThinExtents(usableExtents: number): number {
   return Math.max(1, Math.floor(usableExtents * firstShare));
@@ -48,11 +50,17 @@ export function firstThinExtents(usableExtents: number): number {
 /**
  * Extents to add to the thin pool's data now, so that writers never meet its end while the group has room.
  *
- * @param freeThinExtents what is free in it
- * @param freeGroupExtents what it could still get
+ * @param room.freeThinExtents what is free in it
+ * @param room.freeGroupExtents what it could still get
  */
-export function thinGrowth(capacityExtents: number, freeThinExtents: number, freeGroupExtents: number): number {
-  const headroom = Math.ceil(capacityExtents * headroomShare);
+export function thinGrowth(room: {
+  readonly capacityExtents: number;
+  readonly freeThinExtents: number;
+  readonly freeGroupExtents: number;
+  readonly extentBytes: number;
+}): number {
+  const { capacityExtents, freeThinExtents, freeGroupExtents } = room;
+  const headroom = Math.max(Math.ceil(capacityExtents * headroomShare), Math.ceil(headroomBytes / room.extentBytes));
   if (freeThinExtents >= headroom || freeGroupExtents <= 0) return 0;
   return Math.min(freeGroupExtents, Math.max(1, Math.ceil(capacityExtents / 8), headroom - freeThinExtents));
 }

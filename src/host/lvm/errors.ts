@@ -30,8 +30,10 @@ const patterns: readonly (readonly [LvmFailure, RegExp])[] = [
   ['foreign', /with system ID .* (from|is)|Cannot access (clustered|VG .* with lock type)|is exported|has lock type/i],
   [
     'in-use',
-    /contains a filesystem in use|in use: not (deactivating|removing)|is (in use|used by another device|still in use)|is being used|Device or resource busy/i,
+    /contains a filesystem in use|Logical volume \S+ in use|in use: not (deactivating|removing)|is (in use|used by another device|still in use)|is being used|Device or resource busy/i,
   ],
+  // What a thin pool says when its data or metadata is nearly full and LVM will not add to it.
+  ['no-space', /reached threshold/i],
   [
     'pool-damaged',
     /transaction_id|needs? check|thin_check|Check of pool .* failed|is in failed state|manual repair|operation is not (possible|permitted) .* metadata|unusable.*thin pool|Cannot create new thin|is not valid for thin|read-only metadata/i,

@@ -412,6 +412,10 @@ async function expectJoined(bench: Bench): Promise<void> {
       }
     }
   });
+  await eventually(async () => {
+    const replicas = (await bench.node.list('Replica')).items.map(({ spec }) => spec.volumeName);
+    expect((await bench.node.list('Volume')).items.map(({ metadata }) => metadata.name)).toEqual(replicas);
+  });
   const writes = bench.line.writes;
   const before = await contents(bench.node);
   await bench.stop();
