@@ -1,6 +1,6 @@
-import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, realpathSync, truncateSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Cleanup } from '../lab/workbench.ts';
+import { Cleanup, run } from '../lab/workbench.ts';
 import { CliBench, type Outcome, whyNot } from './cli-bench.ts';
 
 /** One sentence on standard error, a documented exit code, nothing on standard output, no stack. */
@@ -157,14 +157,22 @@ describe.skipIf(whyNot)(`bad input on a real instance${whyNot ? ` (skipped: ${wh
 
   it('somebody who is not root', async () => {
     const { execute } = await import('./cli-bench.ts');
-    const { launcher } = await import('../lab/daemon.ts');
+    // The checkout may lie in a folder that is closed to others, as one of mktemp is: they see it here.
+    const open = cleanup.directory('/dev/shm/azekura-open-');
+    chmodSync(open, 0o755);
+    copyFileSync(new URL('../package.json', import.meta.url), `${open}/package.json`);
+    for (const folder of ['bin', 'dist', 'node_modules']) {
+      mkdirSync(`${open}/${folder}`);
+      run('mount', '-o', 'bind,ro', realpathSync(new URL(`../${folder}`, import.meta.url)), `${open}/${folder}`);
+      cleanup.add(() => run('umount', `${open}/${folder}`));
+    }
     const asNobody = (...args: string[]) =>
       execute('setpriv', [
         '--reuid=65534',
         '--regid=65534',
         '--clear-groups',
         process.execPath,
-        launcher,
+        `${open}/bin/azekura.mjs`,
         ...args,
         '--data-dir',
         bench.dataDir,
