@@ -34,7 +34,7 @@ export class Killer {
     const run = async () => {
       while (!this.#stopped) {
         const longestMs = this.#random.chance(0.3) ? 4_000 : 1_500;
-        const patience = 1 + Math.max(0, this.#killsSinceProgress - patientAfterKills) / 6;
+        const patience = 1 + Math.max(0, this.#killsSinceProgress - patientAfterKills) / 3;
         await sleep((100 + this.#random.below(longestMs)) * patience);
         if (this.#stopped) return;
         await this.#daemon.kill();

@@ -7,7 +7,7 @@ import { seededRandom } from '../lab/random.ts';
 import { Cleanup, eventually, run } from '../lab/workbench.ts';
 
 const long = process.env.AZEKURA_LONG === '1';
-const seconds = long ? 600 : 110;
+const seconds = long ? 600 : 170;
 const seed = Number(process.env.AZEKURA_SEED ?? Date.now() % 2 ** 31);
 const binaries = postgresBinaries();
 const mebibyte = 2 ** 20;
@@ -102,7 +102,7 @@ async function cloneAndCheck(turn: number, killer: Killer): Promise<number> {
 
 describe.skipIf(!binaries)(`PostgreSQL on two volumes (skipped without the package postgresql; seed ${seed})`, () => {
   it('commits on while azekura is killed again and again among snapshots, groups, clones and growth', {
-    timeout: long ? 1_800_000 : 300_000,
+    timeout: long ? 1_800_000 : 480_000,
   }, async () => {
     const postgres = new Postgres(placesOf('main', 5_499));
     let volumeBytes = 768 * mebibyte;
