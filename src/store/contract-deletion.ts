@@ -2,6 +2,9 @@ import { expect, it } from 'vitest';
 import { change, changeStatus } from './change.ts';
 import { type Current, eventually, newSnapshot, newVolume, ownedBy, refusal } from './contract-helpers.ts';
 
+/** Kubernetes' garbage collector learns of new kinds every 30 s. */
+const collectorMs = 90_000;
+
 /** The rules of deletion, finalizers and owners. */
 export function describeDeletion(current: Current): void {
   it('does not mind deleting what is not there', async () => {
@@ -60,7 +63,7 @@ export function describeDeletion(current: Current): void {
     await eventually(async () => {
       expect((await store.list('Snapshot')).items.map(({ metadata }) => metadata.name)).toEqual(['held', 'stranger']);
       expect((await store.get('Snapshot', 'held')).metadata.deletionTimestamp).toBeDefined();
-    });
+    }, collectorMs);
     expect((await store.get('Snapshot', 'stranger')).metadata.deletionTimestamp).toBeUndefined();
   });
 
@@ -70,10 +73,10 @@ export function describeDeletion(current: Current): void {
     await store.create(newSnapshot('shared', owners));
     await store.create(newSnapshot('single', owners.slice(0, 1)));
     await store.delete('Volume', 'a');
-    await eventually(async () => expect(await store.find('Snapshot', 'single')).toBeUndefined());
+    await eventually(async () => expect(await store.find('Snapshot', 'single')).toBeUndefined(), collectorMs);
     expect(await store.find('Snapshot', 'shared')).toBeDefined();
     await store.delete('Volume', 'b');
-    await eventually(async () => expect(await store.find('Snapshot', 'shared')).toBeUndefined());
+    await eventually(async () => expect(await store.find('Snapshot', 'shared')).toBeUndefined(), collectorMs);
   });
 
   it('collects what is born with, or given to, an owner that is gone', async () => {
@@ -84,6 +87,6 @@ export function describeDeletion(current: Current): void {
     await store.create(newSnapshot('born', [gone]));
     await store.create(newSnapshot('given', []));
     await change(store, 'Snapshot', 'given', () => ({ metadata: { ownerReferences: [ownedBy(gone)] } }));
-    await eventually(async () => expect((await store.list('Snapshot')).items).toEqual([]));
+    await eventually(async () => expect((await store.list('Snapshot')).items).toEqual([]), collectorMs);
   });
 }
