@@ -16,11 +16,17 @@ export interface Stage {
 const volumeBytes = 320 * 2 ** 20;
 const deadlineMs = 20_000;
 
-async function makeVolume({ daemon }: Stage, name: string, spec: object = {}): Promise<void> {
-  await persist(
-    () => daemon.create('Volume', name, { sizeBytes: volumeBytes, poolName: 'main', ...spec }),
-    'AlreadyExists',
-  );
+async function makeVolume(
+  { daemon }: Stage,
+  name: string,
+  spec: Readonly<Record<string, unknown>> = {},
+): Promise<void> {
+  const poolName = typeof spec.poolName === 'string' ? spec.poolName : 'main';
+  await persist(async () => {
+    // A pool that was ready is pending again while a daemon that has just died opens it once more.
+    await daemon.until('Pool', poolName, (pool) => pool?.status.phase === 'Ready', deadlineMs);
+    await daemon.create('Volume', name, { sizeBytes: volumeBytes, poolName, ...spec });
+  }, 'AlreadyExists');
   await daemon.until('Volume', name, (volume) => volume?.status.phase === 'Ready', deadlineMs);
 }
 
@@ -66,7 +72,7 @@ function mustRead(path: string, text: string): void {
 }
 
 /** Create, mount, write, grow while mounted, unmount, mount again, delete. */
-async function life(stage: Stage, spec: object): Promise<void> {
+async function life(stage: Stage, spec: Readonly<Record<string, unknown>>): Promise<void> {
   await makeVolume(stage, 'life', spec);
   const path = await mountVolume(stage, 'life');
   write(path, 'once');

@@ -164,7 +164,9 @@ describe.skipIf(whyNot)(`bad input on a real instance${whyNot ? ` (skipped: ${wh
     for (const folder of ['bin', 'dist', 'node_modules']) {
       mkdirSync(`${open}/${folder}`);
       run('mount', '-o', 'bind,ro', realpathSync(new URL(`../${folder}`, import.meta.url)), `${open}/${folder}`);
-      cleanup.add(() => run('umount', `${open}/${folder}`));
+      cleanup.add(() => {
+        run('umount', `${open}/${folder}`);
+      });
     }
     const asNobody = (...args: string[]) =>
       execute('setpriv', [
