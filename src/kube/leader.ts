@@ -1,4 +1,4 @@
-import { type Clock, monotonicClock } from '../lib/clock.ts';
+import { type Clock, monotonicClock, pause } from '../lib/clock.ts';
 import { type Logger, silentLogger } from '../lib/log.ts';
 import { hasCode } from '../model/errors.ts';
 import type { KubeClient } from './client.ts';
@@ -86,7 +86,7 @@ export class LeaderElection {
       } catch (error) {
         if (!signal.aborted) this.#log.warn({ err: error, leading: this.leading }, 'could not read or renew the lease');
       }
-      if (!signal.aborted) await this.#sleep(this.#retryMs * (0.9 + Math.random() * 0.2));
+      if (!signal.aborted) await pause(this.#clock, this.#retryMs * (0.9 + Math.random() * 0.2), signal);
     }
   }
 
@@ -175,18 +175,5 @@ export class LeaderElection {
     const lease = await client.find<Lease>(leaseType, name, { namespace, ...call });
     if (lease?.spec?.holderIdentity !== identity) return;
     await client.replace<Lease>(leaseType, { ...lease, spec: { ...lease.spec, holderIdentity: '' } }, call);
-  }
-
-  #sleep(delayMs: number): Promise<void> {
-    const { signal } = this.#closing;
-    return new Promise((resolve) => {
-      const wake = () => {
-        cancel();
-        signal.removeEventListener('abort', wake);
-        resolve();
-      };
-      const cancel = this.#clock.after(delayMs, wake);
-      signal.addEventListener('abort', wake, { once: true });
-    });
   }
 }

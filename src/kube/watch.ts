@@ -1,5 +1,5 @@
 import { backoffMs } from '../lib/backoff.ts';
-import { type Clock, systemClock } from '../lib/clock.ts';
+import { type Clock, pause, systemClock } from '../lib/clock.ts';
 import type { SourceEvent } from '../lib/watch-cache.ts';
 import { AzekuraError, hasCode } from '../model/errors.ts';
 import type { KubeClient, KubeObject, ResourceType, Selection } from './client.ts';
@@ -87,7 +87,7 @@ export async function* watchObjects<T extends KubeObject>(
       if (failures === 0) continue;
       const capMs = options.backoffCapMs ?? 30_000;
       const backMs = backoffMs(failures - 1, { baseMs: 100, capMs });
-      await sleep(clock, Math.max(Math.min(pauseMs ?? 0, capMs), backMs), signal);
+      await pause(clock, Math.max(Math.min(pauseMs ?? 0, capMs), backMs), signal);
     }
   } catch (error) {
     if (!ended()) throw error;
@@ -157,17 +157,4 @@ export function compareVersions(one: string, other: string): number {
   const [a, b] = [one.replace(/^0+/, ''), other.replace(/^0+/, '')];
   if (a.length !== b.length) return a.length - b.length;
   return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function sleep(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
-  if (signal?.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const wake = () => {
-      cancel();
-      signal?.removeEventListener('abort', wake);
-      resolve();
-    };
-    const cancel = clock.after(delayMs, wake);
-    signal?.addEventListener('abort', wake, { once: true });
-  });
 }

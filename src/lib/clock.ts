@@ -23,3 +23,17 @@ export const monotonicClock: Clock = { nowMs: () => performance.now(), after: sy
 export function timestamp(clock: Clock): string {
   return new Date(clock.nowMs()).toISOString();
 }
+
+/** Waits, but no longer than until the signal is aborted; it never rejects: the caller looks at the signal. */
+export function pause(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+  if (signal?.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const wake = () => {
+      cancel();
+      signal?.removeEventListener('abort', wake);
+      resolve();
+    };
+    const cancel = clock.after(delayMs, wake);
+    signal?.addEventListener('abort', wake, { once: true });
+  });
+}

@@ -1,5 +1,5 @@
 import { backoffMs } from './backoff.ts';
-import { type Clock, systemClock } from './clock.ts';
+import { type Clock, pause, systemClock } from './clock.ts';
 import { type Logger, silentLogger } from './log.ts';
 
 /** What a watch delivers. `synced` ends the list that a watch without `from` begins with. */
@@ -128,7 +128,8 @@ export class WatchCache<T> {
         relist?.cancel();
       }
       if (relist?.signal.aborted) this.#listAgain('periodic');
-      else if (!signal.aborted) await this.#sleep(backoffMs(this.#failures++, { baseMs: 50, capMs: 10_000 }));
+      else if (!signal.aborted)
+        await pause(this.#clock, backoffMs(this.#failures++, { baseMs: 50, capMs: 10_000 }), signal);
     }
   }
 
@@ -204,18 +205,5 @@ export class WatchCache<T> {
     } catch (error) {
       this.#log.error({ err: error, object: this.#options.nameOf(event.object) }, 'a listener failed');
     }
-  }
-
-  #sleep(delayMs: number): Promise<void> {
-    const { signal } = this.#closing;
-    return new Promise((resolve) => {
-      const wake = () => {
-        cancel();
-        signal.removeEventListener('abort', wake);
-        resolve();
-      };
-      const cancel = this.#clock.after(delayMs, wake);
-      signal.addEventListener('abort', wake, { once: true });
-    });
   }
 }
