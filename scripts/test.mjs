@@ -1,10 +1,8 @@
 // `npm test`: everything that CI runs, complete on a fresh clone. Ends with "N passed, N failed, N skipped"; every
 // skipped test is named with its reason before that line.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import {
-  fail,
   hasProgram,
   installPackages,
   requireNode,
@@ -15,6 +13,7 @@ import {
 } from './lib/environment.mjs';
 import { otherMajors, otherNode } from './lib/other-nodes.mjs';
 import { stages } from './lib/stages.mjs';
+import { runVitest } from './lib/vitest.mjs';
 
 requireNode();
 requireTools(testTools);
@@ -28,22 +27,27 @@ requireNodeModules();
 const totals = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
 const skips = [];
+const times = [];
 
 for (const stage of stages) stageResult(stage.name, run('npx', ['--no-install', ...stage.command]));
 stageResult('build', run(process.execPath, ['scripts/build.mjs']));
 if (totals.failed === 0 || process.env.AZEKURA_TEST_ALL) {
-  vitest('unit');
-  for (const major of otherMajors) onOtherNode(major);
+  add('unit', await runVitest('unit'));
+  for (const major of otherMajors) await onOtherNode(major);
   // Real Kubernetes from Go modules: minutes on a machine that never built it, nothing afterwards. Where that cannot be,
   // its tests say so in their names.
   if (process.getuid?.() === 0 && hasProgram('go')) {
     const build = ['tsx', 'lab/main.ts', 'kubernetes', 'build'];
     stageResult('binaries of the Kubernetes lab', run('npx', ['--no-install', ...build]));
   }
-  vitest('system');
-  vitest('lab');
-  vitest('kubernetes');
+  // Machines of the lab bring kernels, disks and networks of their own, so they disturb no loop device or mount of the
+  // system tests; a cluster shares this kernel with them and has its turn afterwards.
+  const [system, lab] = await Promise.all([runVitest('system'), runVitest('lab', { holdOutput: true })]);
+  add('system', system);
+  add('lab', lab);
+  add('kubernetes', await runVitest('kubernetes'));
 }
+for (const time of times) console.log(time);
 for (const skip of skips) console.log(`skipped: ${skip}`);
 for (const failure of failures) console.log(`failed: ${failure}`);
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
@@ -58,7 +62,7 @@ function stageResult(name, status) {
 }
 
 /** The unit tests once more on another version of Node; skipped by name where it is not to be had. */
-function onOtherNode(major) {
+async function onOtherNode(major) {
   const found = otherNode(major);
   if ('problem' in found) {
     totals.skipped += 1;
@@ -66,47 +70,14 @@ function onOtherNode(major) {
     return;
   }
   console.log(`Unit tests on Node ${found.version}`);
-  vitest('unit', found);
+  add(`unit on Node ${found.version}`, await runVitest('unit', { other: found }));
 }
 
-/**
- * Runs one vitest project and adds its counts; a project that ran no test counts as a failure.
- *
- * @param {string} project
- * @param {{ node: string, version: string }} [other] the Node that runs it, when it is not this one
- */
-function vitest(project, other) {
-  const where = other ? ` on Node ${other.version}` : '';
-  const folder = mkdtempSync(path.join(tmpdir(), 'azekura-test-'));
-  const report = path.join(folder, 'report.json');
-  const [program, ...first] = other
-    ? [other.node, 'node_modules/vitest/vitest.mjs']
-    : ['npx', '--no-install', 'vitest'];
-  const status = run(program, [
-    ...first,
-    'run',
-    '--project',
-    project,
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile.json=${report}`,
-  ]);
-  if (!existsSync(report)) fail(`vitest wrote no report for the project ${project}${where}`, 'read its output above');
-  const results = JSON.parse(readFileSync(report, 'utf8'));
-  rmSync(folder, { recursive: true });
-  totals.passed += results.numPassedTests;
-  totals.failed += results.numFailedTests;
-  for (const file of results.testResults) {
-    for (const test of file.assertionResults) {
-      const name = `${path.basename(file.name)}${where}: ${test.fullName}`;
-      if (test.status === 'pending' || test.status === 'skipped' || test.status === 'todo') {
-        totals.skipped += 1;
-        skips.push(name);
-      } else if (test.status === 'failed') failures.push(name);
-    }
-  }
-  if (results.numTotalTests === 0 || (status !== 0 && results.numFailedTests === 0)) {
-    totals.failed += 1;
-    failures.push(`project ${project}${where} as a whole`);
-  }
+function add(name, outcome) {
+  totals.passed += outcome.passed;
+  totals.failed += outcome.failed;
+  totals.skipped += outcome.skips.length;
+  failures.push(...outcome.failures);
+  skips.push(...outcome.skips);
+  times.push(`${name}: ${outcome.passed} passed, ${outcome.failed} failed, ${outcome.seconds} s`);
 }
