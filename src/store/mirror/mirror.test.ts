@@ -251,7 +251,10 @@ describe('the mirror', () => {
     const joined = await bench.node.get('Replica', 'v-0');
     expect(joined.metadata.uid).toBe((await bench.cluster.get('Replica', 'v-0')).metadata.uid);
     expect(joined.metadata.annotations[annotations.unknownToCluster]).toBeUndefined();
-    expect((await bench.node.get('Volume', 'name-of-v')).metadata).toMatchObject({ uid: 'uid-of-v', finalizers: [] });
+    // The Volume is made once the node's own watch has told of the Replica, so nothing pends for a moment before that.
+    await eventually(async () =>
+      expect((await bench.node.get('Volume', 'name-of-v')).metadata).toMatchObject({ uid: 'uid-of-v', finalizers: [] }),
+    );
   });
 
   it('goes on without the cluster, and tells it everything when it is back', async () => {
