@@ -1,13 +1,13 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import type { PoolRef } from '../../../src/engines/contract.ts';
 import { releaseAll } from '../../../src/engines/contract-suite/release.ts';
 import { type ContractEnv, describeEngineContract } from '../../../src/engines/contract-suite.ts';
 import { lvmEngine } from '../../../src/engines/lvm/engine.ts';
-import { createHost } from '../../../src/host/linux.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { KeyedLock } from '../../../src/lib/keyed-lock.ts';
 import { silentLogger } from '../../../src/lib/log.ts';
 import { makeSteps } from '../../../src/lib/steps.ts';
+import { machineHost } from './parts/host.ts';
 
 /*
  * Runs inside a machine of the lab, which has LVM, the device mapper and disks of its own to spend: their paths are in
@@ -18,9 +18,8 @@ const disks = (process.env.AZEKURA_LAB_DISKS ?? '').split(',').filter((path) => 
 async function makeEnv(): Promise<ContractEnv> {
   const [disk] = disks;
   if (disk === undefined) throw new Error('AZEKURA_LAB_DISKS names no disk');
-  mkdirSync('/run/lock/lvm', { recursive: true });
   const scratch = mkdtempSync('/tmp/azekura-contract-');
-  const host = createHost({ log: silentLogger, clock: systemClock });
+  const host = machineHost();
   const runtimeDir = `${scratch}/run`;
   const pool: PoolRef = {
     name: 'contract',

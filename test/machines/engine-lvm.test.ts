@@ -1,0 +1,22 @@
+import { afterAll, beforeAll, describe, it } from 'vitest';
+import { ensureBuilt } from '../../lab/daemon.ts';
+import { type Lab, startMachines } from '../../lab/machines/index.ts';
+import { runInside } from './run-inside.ts';
+
+/* The engine lvm on a kernel with device-mapper. Each file of inside/ runs in the machine, on disks that it may spoil. */
+let lab: Lab;
+beforeAll(async () => {
+  ensureBuilt();
+  lab = await startMachines({ memory: '1536M', disks: ['6G', '2G'] });
+});
+afterAll(() => lab.down());
+
+const timeout = 20 * 60_000;
+
+describe('the engine lvm on a real kernel', () => {
+  it('keeps the engine contract', { timeout }, () => runInside(lab.machine(1), 'engine-lvm.ts', ['/dev/ubda']));
+
+  it('shows no stale bytes, and comes back from a pool full of data or metadata', { timeout }, () =>
+    runInside(lab.machine(1), 'lvm-limits.ts', ['/dev/ubdb']),
+  );
+});

@@ -1,0 +1,26 @@
+import path from 'node:path';
+import { expect } from 'vitest';
+import type { Machine } from '../../lab/machines/machine.ts';
+
+const root = path.resolve(import.meta.dirname, '../..');
+const deadlineMs = 20 * 60_000;
+
+/**
+ * Runs a test file of inside/ in a machine, which needs 768M of memory or more and a build; what it prints is shown when
+ * it fails.
+ *
+ * @param file its name below inside/
+ * @param disks devices of the machine that it may spoil, as AZEKURA_LAB_DISKS
+ */
+export async function runInside(machine: Machine, file: string, disks: readonly string[]): Promise<void> {
+  const config = 'test/machines/inside/vitest.config.ts';
+  const argv = ['npx', 'vitest', 'run', '--configLoader', 'runner', '--config', config, '--reporter=verbose'];
+  const { exitCode, stdout, stderr } = await machine.run([...argv, `test/machines/inside/${file}`], {
+    cwd: root,
+    env: { AZEKURA_LAB_DISKS: disks.join(',') },
+    deadlineMs,
+  });
+  const said = `${stdout}\n${stderr}`.slice(-8_000);
+  expect(exitCode, said).toBe(0);
+  expect(said).toMatch(/Tests.*\d passed/);
+}
