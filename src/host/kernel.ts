@@ -120,8 +120,11 @@ export interface Kernel {
   canClone(directory: string): Promise<boolean>;
 
   // Loop devices
-  /** The loop device that stands on the file, if any; costs next to nothing when there is none, however many there are. */
-  findLoop(file: string): Promise<LoopDevice | undefined>;
+  /**
+   * The loop device that stands on the file, if any; costs next to nothing when there is none, however many there are,
+   * or when the hint is right.
+   */
+  findLoop(file: string, options?: LoopHint): Promise<LoopDevice | undefined>;
   /**
    * LOOP_CONFIGURE with 4096-byte blocks and direct I/O, then reads back what the kernel really set. With `reuse` first
    * looks for the device that stands on the file already, as it is.
@@ -130,7 +133,7 @@ export interface Kernel {
    */
   attachLoop(
     file: string,
-    options?: { readonly readOnly?: boolean; readonly directIo?: boolean; readonly reuse?: boolean },
+    options?: LoopHint & { readonly readOnly?: boolean; readonly directIo?: boolean; readonly reuse?: boolean },
   ): Promise<Pick<LoopDevice, 'device' | 'deviceNumber' | 'directIo' | 'readOnly' | 'logicalBlockBytes'>>;
   /** Detaches and waits until the kernel has let go. Does nothing when the device no longer backs the file. @throws FailedPrecondition (still held) */
   detachLoop(device: string, file: string): Promise<void>;
@@ -178,6 +181,11 @@ export interface Kernel {
     readonly changed: number;
     readonly skipped: number;
   }>;
+}
+
+/** Where the device is looked for first, for example /dev/loop7; createHost() fills it in. */
+export interface LoopHint {
+  readonly hint?: string;
 }
 
 export interface SyncOption {

@@ -9,6 +9,7 @@ import { readFacts } from './facts.ts';
 import { findHolders } from './holders.ts';
 import type { BlockDeviceInfo, Host, HostFacts } from './host.ts';
 import { ext4HasJournal } from './journal.ts';
+import { LoopHints } from './kernel/loop-hints.ts';
 import { type PoolLimits, WorkerPool } from './kernel/pool.ts';
 import { kernelOver } from './kernel/sync.ts';
 import { defaultWorkerArgv } from './kernel/worker-argv.ts';
@@ -38,13 +39,16 @@ export function createHost(options: {
   const argv = options.workerArgv ?? defaultWorkerArgv();
   const pool = new WorkerPool({ argv, clock, log, containment, limits: options.limits ?? {} });
   const mountinfo = new MountinfoReader();
+  const loopHints = new LoopHints();
   const loopReader = new LoopReader('/sys', () => clock.nowMs());
   const exec: Host['exec'] = (command, execOptions) => execCommand({ clock, containment }, command, execOptions);
   let facts: Promise<HostFacts> | undefined;
 
   return {
     kernel(domain, { deadlineMs = defaultDeadlineMs } = {}) {
-      return kernelOver((call, args) => pool.run(domain, call, args, deadlineMs));
+      return kernelOver((call, args) =>
+        loopHints.run(call, args, (hinted) => pool.run(domain, call, hinted, deadlineMs)),
+      );
     },
     exec,
     hungCalls: () => containment.list(),

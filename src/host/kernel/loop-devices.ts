@@ -28,12 +28,12 @@ type Loops = Pick<SyncKernel, 'findLoop' | 'attachLoop' | 'detachLoop' | 'resize
 export function loopCalls(): Loops {
   const finder = new LoopFinder('/sys');
   return {
-    findLoop: (file) => finder.find(file),
+    findLoop: (file, options) => finder.find(file, options?.hint),
 
     attachLoop(file, options = {}) {
       const readOnly = options.readOnly ?? false;
       const direct = options.directIo ?? true;
-      const present = options.reuse ? finder.find(file) : undefined;
+      const present = options.reuse ? finder.find(file, options.hint) : undefined;
       if (present) return present;
       return withBacking(file, readOnly, direct, (backing) => {
         const config = Buffer.alloc(304);

@@ -25,8 +25,14 @@ export class LoopFinder {
     this.#root = root;
   }
 
-  /** The device that stands on the file; undefined when there is none or the file is not there. */
-  find(file: string): LoopDevice | undefined {
+  /**
+   * The device that stands on the file; undefined when there is none or the file is not there.
+   *
+   * @param hint the device that is looked at first
+   */
+  find(file: string, hint?: string): LoopDevice | undefined {
+    const hinted = hint === undefined ? undefined : this.#verify(realFile(file), basename(hint));
+    if (hinted) return hinted;
     // A loop device holds its file open, so a file that nobody has open has none.
     const alone = unless(
       [errno.ENOENT, errno.ENOTDIR],

@@ -21,7 +21,7 @@ export interface PoolLimits {
   readonly slowMs: number;
   /** Processes altogether that have not been abandoned. */
   readonly processes: number;
-  /** After which an idle helper ends; one of more than two ends after a fifth of it. */
+  /** After which an idle helper ends. Starting one costs as much as a hundred calls. */
   readonly idleMs: number;
 }
 
@@ -33,7 +33,6 @@ const defaultLimits: PoolLimits = {
   processes: 40,
   idleMs: 5_000,
 };
-const keepWarm = 2;
 const lookAgainMs = 50;
 /** Time after a deadline in which a reply that is there already is read. */
 const graceMs = 20;
@@ -281,8 +280,7 @@ export class WorkerPool {
     this.#clock.after(this.#limits.idleMs / 5, () => {
       this.#sweeping = false;
       const nowMs = this.#clock.nowMs();
-      const patience = () => (this.#idle.length > keepWarm ? this.#limits.idleMs / 5 : this.#limits.idleMs);
-      while (this.#idle[0] && nowMs - this.#idle[0].idleSinceMs >= patience()) this.#idle.shift()?.end();
+      while (this.#idle[0] && nowMs - this.#idle[0].idleSinceMs >= this.#limits.idleMs) this.#idle.shift()?.end();
       this.#sweep();
     });
   }

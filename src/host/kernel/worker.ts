@@ -12,6 +12,8 @@ import { isKernelCall, type SyncKernel } from './sync.ts';
  * kills it too, so that no call of a dead daemon is still made after its successor has started.
  */
 function main(): void {
+  // Most errors here are answers, such as ENOENT, and taking a stack costs more than the call.
+  Error.stackTraceLimit = 0;
   const parent = Number(process.argv[2]);
   dieWithParent(constants.signals.SIGKILL);
   // The daemon may have died before the line above.
