@@ -108,7 +108,12 @@ export function checkStatus<K extends Kind>(object: Resource<K>): StatusOf<K> {
 
 /** @throws AzekuraError InvalidArgument for an object of more than maximumObjectBytes */
 export function checkSize(object: Resource): void {
-  const bytes = Buffer.byteLength(JSON.stringify(object));
+  checkBytes(object, JSON.stringify(object));
+}
+
+/** The same for an object whose JSON is known. @throws AzekuraError InvalidArgument */
+export function checkBytes(object: Resource, json: string): void {
+  const bytes = Buffer.byteLength(json);
   if (bytes <= maximumObjectBytes) return;
   const subject = `${object.kind} ${object.metadata.name}`;
   throw new AzekuraError(

@@ -4,19 +4,13 @@ import { matchesFields } from '../fields.ts';
 import { deepFreeze } from '../frozen.ts';
 import type { Fields, WatchEvent } from '../store.ts';
 import type { Table, Tables } from './layout.ts';
-import { eventKey, revisionOfKey } from './records.ts';
+import { eventKey, parseRevision, revisionOfKey } from './records.ts';
 import { under } from './tables.ts';
 
 /** The event log of each kind, bounded: what happened, and how things were before. */
 export interface History {
-  /** Records a change; to be called in a write transaction. `json` and `before` are objects as JSON. */
-  append(
-    kind: Kind,
-    revision: number,
-    type: 'added' | 'modified' | 'deleted',
-    json: string,
-    before: string | undefined,
-  ): void;
+  /** Records a change; to be called in a write transaction. `json` is the object's, `before` what it was, as JSON. */
+  append(type: 'added' | 'modified' | 'deleted', object: Resource, json: string, before: string | undefined): void;
   /** The kinds of what was recorded since the last time this was asked; a transaction that failed counts too. */
   takeTouched(): ReadonlySet<Kind>;
   /**
@@ -45,18 +39,25 @@ interface Extent {
 export function makeHistory({ meta, events, undo }: Tables, limit: number): History {
   const slack = Math.ceil(limit / 16);
   let touched = new Set<Kind>();
-  /** What was read last, by key: each change is read by every watch of its kind, mostly at the same time. */
-  const recent = new Map<string, Change<Kind>>();
+  /**
+   * What was written or read last, by key, with the text that it stands for: each change is read by every watch of its
+   * kind, mostly at once, and what a failed transaction has left here must not be taken for its successor.
+   */
+  const recent = new Map<string, { readonly text: string; readonly change: Change<Kind> }>();
 
-  function changeOf(key: string, json: string): Change<Kind> {
-    const known = recent.get(key);
-    if (known) return known;
-    const { type, object } = JSON.parse(json) as Change<Kind>;
-    const change = { type, object: deepFreeze(object) };
-    recent.set(key, change);
+  function remember(key: string, text: string, change: Change<Kind>): Change<Kind> {
+    recent.delete(key);
+    recent.set(key, { text, change });
     const [oldestKey] = recent.keys();
     if (recent.size > mostRecent && oldestKey !== undefined) recent.delete(oldestKey);
     return change;
+  }
+
+  function changeOf(key: string, text: string): Change<Kind> {
+    const known = recent.get(key);
+    if (known?.text === text) return known.change;
+    const { type, object } = JSON.parse(text) as Change<Kind>;
+    return remember(key, text, { type, object: deepFreeze(object) });
   }
 
   function extentOf(kind: Kind): Extent {
@@ -74,10 +75,13 @@ export function makeHistory({ meta, events, undo }: Tables, limit: number): Hist
   }
 
   return {
-    append(kind, revision, type, json, before) {
+    append(type, object, json, before) {
+      const { kind, metadata } = object;
       touched.add(kind);
-      const key = eventKey(kind, revision);
-      events.putSync(key, `{"type":"${type}","object":${json}}`);
+      const key = eventKey(kind, parseRevision(metadata.resourceVersion));
+      const text = `{"type":"${type}","object":${json}}`;
+      events.putSync(key, text);
+      remember(key, text, { type, object });
       undo.putSync(key, before ?? 'null');
       let { floor, count } = extentOf(kind);
       count++;

@@ -2,9 +2,10 @@ import { sameJson } from '../../lib/same-json.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import { type Kind, kinds, type Resource, type SpecOf, type StatusOf } from '../../model/kinds.ts';
 import { apiVersion, type OwnerReference } from '../../model/meta.ts';
-import { checkSize, type WritableMeta } from '../validate.ts';
+import { checkBytes, type WritableMeta } from '../validate.ts';
 import type { History } from './history.ts';
 import type { Tables } from './layout.ts';
+import { Parsed } from './parsed.ts';
 import { objectKey, ownedByKey, ownerKeys, parseObject, type StoredObject } from './records.ts';
 import { under } from './tables.ts';
 
@@ -22,6 +23,7 @@ export class Objects {
   readonly #tables: Tables;
   readonly #history: History;
   readonly #now: () => string;
+  readonly #parsed = new Parsed();
 
   /** @param now the present as RFC 3339 */
   constructor(tables: Tables, history: History, now: () => string) {
@@ -33,7 +35,7 @@ export class Objects {
   find<K extends Kind>(kind: K, name: string): Resource<K> | undefined {
     const key = objectKey(kind, name);
     const json = key === undefined ? undefined : this.#tables.objects.get(key);
-    return json === undefined ? undefined : parseObject<K>(json);
+    return key === undefined || json === undefined ? undefined : this.#parsed.object<K>(key, json);
   }
 
   create<K extends Kind>(object: Resource<K>): Resource<K> {
@@ -45,7 +47,6 @@ export class Objects {
         next: leaving ? 'wait until it is gone' : 'choose another name',
       });
     }
-    checkSize(object);
     return this.#write('added', object, undefined);
   }
 
@@ -61,7 +62,6 @@ export class Objects {
       throw new AzekuraError('InvalidArgument', `${kind} ${metadata.name} is being deleted and nothing holds it.`);
     const next = { ...object, metadata: { ...metadata, resourceVersion: expected ?? '' } };
     if (present) return this.#replace(next, present);
-    checkSize(next);
     return this.#write('added', next, undefined);
   }
 
@@ -179,7 +179,6 @@ export class Objects {
 
   #replace<K extends Kind>(next: Resource<K>, present: Resource<K>): Resource<K> {
     if (sameJson(next, present)) return present;
-    checkSize(next);
     return this.#write('modified', next, present);
   }
 
@@ -188,31 +187,37 @@ export class Objects {
     object: Resource<K>,
     before: Resource<K> | undefined,
   ): Resource<K> {
-    const { revision, json } = this.#stamped(object);
     const { kind, metadata } = object;
-    this.#tables.objects.putSync(`${kind}/${metadata.name}`, json);
+    const key = `${kind}/${metadata.name}`;
+    const { revision, json } = this.#stamped(object);
+    checkBytes(object, json);
+    this.#tables.meta.putSync('revision', String(revision));
+    this.#tables.objects.putSync(key, json);
     const stale = new Set(before ? ownerKeys(before) : []);
     for (const key of ownerKeys(object)) if (!stale.delete(key)) this.#tables.owners.putSync(key, '');
     for (const key of stale) this.#tables.owners.removeSync(key);
-    this.#history.append(kind, revision, type, json, before && JSON.stringify(before));
-    return parseObject<K>(json);
+    const written = this.#parsed.object<K>(key, json);
+    this.#history.append(type, written, json, before && this.#parsed.json(before));
+    return written;
   }
 
   /** @param last the state to be remembered of it, perhaps changed by the same write */
   #remove<K extends Kind>(last: Resource<K>, before: Resource<K>): Resource<K> {
     const { revision, json } = this.#stamped(last);
     const { kind, metadata } = before;
-    this.#tables.objects.removeSync(`${kind}/${metadata.name}`);
+    const key = `${kind}/${metadata.name}`;
+    this.#tables.meta.putSync('revision', String(revision));
+    this.#tables.objects.removeSync(key);
     for (const key of ownerKeys(before)) this.#tables.owners.removeSync(key);
-    this.#history.append(kind, revision, 'deleted', json, JSON.stringify(before));
-    return parseObject<K>(json);
+    const removed = parseObject<K>(json);
+    this.#parsed.forget(key);
+    this.#history.append('deleted', removed, json, this.#parsed.json(before));
+    return removed;
   }
 
   #stamped(object: StoredObject): { readonly revision: number; readonly json: string } {
-    const { meta } = this.#tables;
-    const revision = Number(meta.get('revision')) + 1;
+    const revision = Number(this.#tables.meta.get('revision')) + 1;
     const json = JSON.stringify({ ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } });
-    meta.putSync('revision', String(revision));
     return { revision, json };
   }
 }
