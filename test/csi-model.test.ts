@@ -15,6 +15,8 @@ const timeMs = long ? 3 * 3_600_000 : 90_000;
 /** Fewer would say nothing. */
 const fewest = 10;
 const seed = Number(process.env.AZEKURA_SEED ?? Date.now() % 2 ** 31);
+/** With the seed: the path that fast-check names when it fails, to play that sequence alone. */
+const path = process.env.AZEKURA_PATH;
 
 /** CSI names; commands have their numbers, which also name the paths. */
 const volumes = ['vol-a', 'Vol B/ü', 'v'.repeat(128)];
@@ -192,7 +194,7 @@ describe(`random sequences of CSI calls, seed ${seed}`, () => {
             played += 1;
           },
         ),
-        { numRuns: sequences, seed },
+        { numRuns: sequences, seed, ...(path === undefined ? {} : { path }) },
       );
       expect(played).toBeGreaterThanOrEqual(long ? sequences : fewest);
       expect(kills).toBeGreaterThan(0);
