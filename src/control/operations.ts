@@ -83,8 +83,13 @@ export interface Operations {
   ): Promise<Attachment | undefined>;
   /** Undefined when there is no Attachment on the node. @throws FailedPrecondition while a path is published */
   unstageVolume(name: string, request: { readonly nodeName: string }): Promise<Attachment | undefined>;
-  /** @throws FailedPrecondition while it is staged or a path is published */
-  detachVolume(name: string, request: { readonly nodeName?: string }): Promise<void>;
+  /**
+   * A node that is gone, or whose agent has not reported for minutes, is not asked whether it uses the volume: its agent
+   * takes down what is left when it comes back.
+   *
+   * @throws FailedPrecondition while it is staged or a path is published on a node that is there
+   */
+  detachVolume(name: string, request: { readonly nodeName?: string }): Promise<DetachResult>;
 
   createSnapshot(request: {
     readonly name: string;
@@ -201,6 +206,12 @@ export interface AdoptAnswer {
   readonly conflicts: readonly NotAdopted[];
   /** Volumes and snapshots beyond what a Pool object lists: asking again comes to them. */
   readonly unlisted: number;
+}
+
+/** What has come of a detachment. */
+export interface DetachResult {
+  /** Attachments that nobody is there to take down: who waits for them would wait for ever. */
+  readonly unattended: readonly string[];
 }
 
 /** How a volume is to be used on a node. */

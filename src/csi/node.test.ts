@@ -1,24 +1,14 @@
-import { mkdir, symlink } from 'node:fs/promises';
+import { mkdir, rm, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { CallError } from '../../lab/csi/client.ts';
 import { VolumeCapability_AccessMode_Mode as Mode } from '../gen/csi/csi_pb.js';
 import { makeCause } from '../model/cause.ts';
 import { objectName } from './common/names.ts';
 import { topologyKey } from './common/topology.ts';
 import { type Driver, fakeNodeName, startDriver } from './fake/driver.ts';
+import { block, code, gib, makeVolume, mount as mountAs } from './fake/kit.ts';
 
-const gib = 2n ** 30n;
-const mount = (mode = Mode.SINGLE_NODE_MULTI_WRITER, value: object = {}) => ({
-  accessType: { case: 'mount' as const, value },
-  accessMode: { mode },
-});
-const block = { accessType: { case: 'block' as const, value: {} }, accessMode: { mode: Mode.SINGLE_NODE_WRITER } };
-const code = (promise: Promise<unknown>) =>
-  promise.then(
-    () => 'OK',
-    (error: CallError) => error.codeName,
-  );
+const mount = (mode = Mode.SINGLE_NODE_MULTI_WRITER, value: object = {}) => mountAs(mode, value);
 
 let driver: Driver;
 let stagingTargetPath: string;
@@ -29,15 +19,8 @@ beforeEach(async () => {
 });
 afterEach(() => driver.close());
 
-async function volume(name: string, volumeCapability: object = mount()): Promise<string> {
-  const answer = await driver.client.controller.createVolume({
-    name,
-    capacityRange: { requiredBytes: gib },
-    volumeCapabilities: [volumeCapability],
-  });
-  return answer.volume?.volumeId ?? '';
-}
-
+const volume = (name: string, volumeCapability: object = mount()) =>
+  makeVolume(driver, name, { volumeCapabilities: [volumeCapability] });
 const target = (name: string) => path.join(driver.folder, name);
 const stage = (volumeId: string, volumeCapability: object = mount()) =>
   code(driver.client.node.nodeStageVolume({ volumeId, stagingTargetPath, volumeCapability }));
@@ -160,9 +143,27 @@ describe('staging and publishing', () => {
     );
     expect(await publish(handle, 'pod-1', { volumeCapability: other })).toBe('ALREADY_EXISTS');
     expect(await publish(handle, 'pod-2', { volumeCapability })).toBe(second);
+    if (mode !== Mode.SINGLE_NODE_READER_ONLY)
+      expect(await publish(handle, 'pod-3', { volumeCapability, readonly: true })).toBe(second);
     const readOnly = mode === Mode.SINGLE_NODE_READER_ONLY;
     expect((await driver.store.list('Attachment')).items[0]?.spec.readOnly).toBe(readOnly);
     if (!readOnly) expect(await publish(handle, 'pod-1', { volumeCapability, readonly: true })).toBe('ALREADY_EXISTS');
+  });
+
+  it('leave nothing to do at a path whose folder is gone, and clear a path of a volume that is gone', async () => {
+    const handle = await volume('pvc-1');
+    await stage(handle);
+    await mkdir(target('pod'));
+    expect(await publish(handle, 'pod/mount')).toBe('OK');
+    await rm(target('pod'), { recursive: true });
+    for (const _ of [1, 2]) expect(await unpublish(handle, 'pod/mount')).toBe('OK');
+    await unstage(handle);
+    await driver.client.controller.deleteVolume({ volumeId: handle });
+    expect(await unpublish(handle, 'late')).toBe('OK');
+    expect(driver.removed).toEqual([target('late')]);
+    expect(await code(driver.client.node.nodeUnpublishVolume({ volumeId: handle, targetPath: 'relative' }))).toBe(
+      'INVALID_ARGUMENT',
+    );
   });
 
   it('refuse what the volume is not', async () => {
@@ -273,6 +274,18 @@ describe('other node calls', () => {
       (await driver.client.node.nodeExpandVolume({ volumeId: handle, volumePath: stagingTargetPath })).capacityBytes,
     ).toBe(2n * gib);
     expect(await code(expand('/elsewhere', gib))).toBe('NOT_FOUND');
+    expect(await code(expand('', gib))).toBe('INVALID_ARGUMENT');
+    const unknown = { volumeId: 'unknown', volumePath: '/elsewhere' };
+    expect(await code(driver.client.node.nodeExpandVolume(unknown))).toBe('NOT_FOUND');
+  });
+
+  it('answer FAILED_PRECONDITION where a mounted file system cannot grow, which the orchestrator does not repeat', async () => {
+    const handle = await volume('pvc-1');
+    await stage(handle);
+    const evidence = { volume: 'pvc-1', problem: 'this needs CAP_SYS_RESOURCE' };
+    driver.agent.causes.set(`${handle}-${fakeNodeName}`, makeCause('FilesystemGrowthBlocked', evidence));
+    const expand = driver.client.node.nodeExpandVolume({ volumeId: handle, volumePath: stagingTargetPath });
+    await expect(expand).rejects.toThrow(/FAILED_PRECONDITION.*CAP_SYS_RESOURCE/);
   });
 
   it('tell the health of volume and pools', async () => {

@@ -6,21 +6,16 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CallError, connectCsi } from '../../lab/csi/client.ts';
 import { fuzzedRequest, type Known, properCodes, withKnown } from '../../lab/csi/fuzz.ts';
-import { VolumeCapability_AccessMode_Mode as Mode } from '../gen/csi/csi_pb.js';
 import { systemClock } from '../lib/clock.ts';
 import { silentLogger } from '../lib/log.ts';
 import { topologyKey } from './common/topology.ts';
 import { type Driver, startDriver } from './fake/driver.ts';
+import { code, mount as mountCapability } from './fake/kit.ts';
 import { createCallMetrics } from './grpc/metrics.ts';
 import { createRunner } from './grpc/runner.ts';
 import { serve } from './grpc/server.ts';
 
-const mount = { accessType: { case: 'mount' as const, value: {} }, accessMode: { mode: Mode.SINGLE_NODE_WRITER } };
-const code = (promise: Promise<unknown>) =>
-  promise.then(
-    () => 'OK',
-    (error: CallError) => error.codeName,
-  );
+const mount = mountCapability();
 
 let driver: Driver;
 beforeEach(async () => {
@@ -106,6 +101,17 @@ describe('the server', () => {
   it('sends no status details, which CSI forbids', async () => {
     const error = await driver.client.controller.createVolume({}).catch((thrown: CallError) => thrown);
     expect((error as CallError).metadata.get('grpc-status-details-bin')).toEqual([]);
+  });
+
+  it('is no error to Probe while it is not ready yet, and has no services of the part that it is not', async () => {
+    let ready = false;
+    const starting = await startDriver({ ready: () => ready }, { parts: ['node'] });
+    expect((await starting.client.identity.probe({})).ready).toBe(false);
+    ready = true;
+    expect((await starting.client.identity.probe({})).ready).toBe(true);
+    expect(await code(starting.client.node.nodeGetInfo({}))).toBe('OK');
+    expect(await code(starting.client.controller.listVolumes({}))).toBe('UNIMPLEMENTED');
+    await starting.close();
   });
 
   it('counts calls by method and code', async () => {

@@ -3,6 +3,7 @@ import { AzekuraError } from '../../model/errors.ts';
 import { attachmentName } from '../../model/names.ts';
 import { ControlFixture } from '../fixture.ts';
 import type { AttachRequest, Operations } from '../operations.ts';
+import { silentAfterMs } from './silent-node.ts';
 
 let fixture: ControlFixture;
 let operations: Operations;
@@ -155,5 +156,46 @@ describe('a volume in use is not used otherwise at the same time', () => {
     expect(await refusal(operations.publishPath('y', publication('/k/pod')))).toMatchObject({
       code: 'FailedPrecondition',
     });
+  });
+});
+
+describe('a volume that is staged on a node that does not answer', () => {
+  const attached = async (name: string, status: { phase: 'Ready' | 'NotReady'; heartbeat?: string }) => {
+    const nodeName = `n-${name}`;
+    await fixture.store.create({ kind: 'Node', metadata: { name: nodeName }, spec: {}, status });
+    const { status: volume } = await fixture.volume(name);
+    const attachment = attachmentName(volume.volumeId ?? '', nodeName);
+    fixture.stuck.add(attachment);
+    await operations.stageVolume(name, { ...request({ nodeName }), stagingPath: '/k/n' });
+    await operations.publishPath(name, { ...publication('/k/pod'), nodeName });
+    const find = () => fixture.store.find('Attachment', attachment);
+    const detach = () => operations.detachVolume(name, { nodeName });
+    return { nodeName, attachment, find, detach };
+  };
+  const ago = (ms: number) => new Date(Date.now() - ms).toISOString();
+
+  it.each([
+    ['has not reported for minutes', { phase: 'Ready' as const, heartbeat: ago(silentAfterMs + 60_000) }],
+    ['never came up', { phase: 'NotReady' as const }],
+  ])('is detached where it %s, and taken down when it comes back', async (what, status) => {
+    const { attachment, find, detach, nodeName } = await attached(what.startsWith('has') ? 'dead' : 'unborn', status);
+    for (let time = 0; time < 2; time++) expect(await detach()).toEqual({ unattended: [attachment] });
+    expect((await find())?.metadata.deletionTimestamp).toBeDefined();
+    // Until then nobody else may have it: the node may still write.
+    const elsewhere = await refusal(operations.attachVolume((await find())?.spec.volumeName ?? '', request()));
+    expect(elsewhere).toMatchObject({ code: 'FailedPrecondition', details: { node: nodeName } });
+  });
+
+  it('is let go of at once when the node is no more', async () => {
+    const { attachment, find, detach, nodeName } = await attached('lost', { phase: 'Ready', heartbeat: ago(0) });
+    await fixture.store.delete('Node', nodeName);
+    expect(await detach()).toEqual({ unattended: [attachment] });
+    expect(await find()).toBeUndefined();
+  });
+
+  it('stays attached where the node has reported lately', async () => {
+    const { find, detach } = await attached('alive', { phase: 'Ready', heartbeat: ago(silentAfterMs - 60_000) });
+    expect(await refusal(detach())).toMatchObject({ blame: { code: 'InUse' } });
+    expect((await find())?.metadata.deletionTimestamp).toBeUndefined();
   });
 });

@@ -1,10 +1,13 @@
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { Attachment } from '../../model/kinds.ts';
-import type { AttachRequest } from '../operations.ts';
+import { finalizers } from '../../model/names.ts';
+import { change } from '../../store/change.ts';
+import type { AttachRequest, DetachResult } from '../operations.ts';
 import { attachmentsNow, editAttachment, ensureAttachment, findAttachment, sameOptions } from './attachments.ts';
 import type { OperationsContext } from './context.ts';
 import { isPlaced, waitFor } from './settle.ts';
+import { type NodePresence, nodePresence } from './silent-node.ts';
 
 /** The use of a volume on a node step by step: Operations.attachVolume to detachVolume. */
 
@@ -129,22 +132,40 @@ export async function detachVolume(
   context: OperationsContext,
   name: string,
   request: { readonly nodeName?: string },
-): Promise<void> {
+): Promise<DetachResult> {
   const volume = await context.need('Volume', name);
-  const attachments = (await attachmentsNow(context, volume)).filter(
+  const found = (await attachmentsNow(context, volume)).filter(
     (one) => request.nodeName === undefined || one.spec.nodeName === request.nodeName,
   );
-  for (const attachment of attachments) refuseUsed(attachment);
-  for (const attachment of attachments) await detachUnused(context, attachment);
+  const attachments: { readonly attachment: Attachment; readonly presence: NodePresence }[] = [];
+  for (const attachment of found) {
+    const { nodeName } = attachment.spec;
+    const presence = await nodePresence(context.deps, nodeName, context.deps.node(nodeName) !== undefined);
+    if (presence === 'live') refuseUsed(attachment);
+    attachments.push({ attachment, presence });
+  }
+  for (const { attachment, presence } of attachments) {
+    await detachSeen(context, attachment, presence === 'live');
+    if (presence === 'gone') await letGo(context, attachment);
+  }
+  return {
+    unattended: attachments.flatMap(({ attachment, presence }) =>
+      presence === 'live' ? [] : [attachment.metadata.name],
+    ),
+  };
 }
 
-/** Deletes the attachment as it was seen: who stages it in the same moment is either seen, or comes too late. */
-async function detachUnused(context: OperationsContext, seen: Attachment): Promise<void> {
+/**
+ * Deletes the attachment as it was seen: who stages it in the same moment is either seen, or comes too late.
+ *
+ * @param unused only while nobody uses it
+ */
+async function detachSeen(context: OperationsContext, seen: Attachment, unused: boolean): Promise<void> {
   const { store } = context.deps;
   const { name, uid } = seen.metadata;
   let attachment: Attachment | undefined = seen;
   while (attachment?.metadata.uid === uid && !attachment.metadata.deletionTimestamp) {
-    refuseUsed(attachment);
+    if (unused) refuseUsed(attachment);
     try {
       await store.delete('Attachment', name, { uid, resourceVersion: attachment.metadata.resourceVersion });
       return;
@@ -153,6 +174,15 @@ async function detachUnused(context: OperationsContext, seen: Attachment): Promi
       attachment = await store.find('Attachment', name);
     }
   }
+}
+
+/** Of a node that is no more, nobody else would ever let the attachment go. */
+async function letGo({ deps }: OperationsContext, { metadata }: Attachment): Promise<void> {
+  await change(deps.store, 'Attachment', metadata.name, (stored) =>
+    stored.metadata.uid === metadata.uid && stored.metadata.deletionTimestamp
+      ? { metadata: { finalizers: stored.metadata.finalizers.filter((one) => one !== finalizers.agent) } }
+      : undefined,
+  );
 }
 
 /** The attachment, unless it is on its way out. */

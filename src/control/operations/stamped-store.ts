@@ -25,14 +25,24 @@ export function stampedStore(store: Store, requestId: string): Store {
     update: (object) => store.update(stamp(object)),
     updateStatus: (object) => store.updateStatus(object),
     delete: async (kind, name, preconditions) => {
-      // Who deletes a certain version has just written it, and so stamped it.
-      if (preconditions?.resourceVersion === undefined)
+      const { uid, resourceVersion } = preconditions ?? {};
+      let version = resourceVersion;
+      if (resourceVersion === undefined)
         await change(store, kind, name, (object: Resource<Kind>) =>
-          worthStamping(object, requestId) && (preconditions?.uid ?? object.metadata.uid) === object.metadata.uid
+          worthStamping(object, requestId) && (uid ?? object.metadata.uid) === object.metadata.uid
             ? { metadata: stamp(object).metadata }
             : undefined,
         );
-      await store.delete(kind, name, preconditions);
+      else {
+        const object = await store.find(kind, name);
+        // Another version is refused by the deletion itself.
+        if (object?.metadata.resourceVersion === resourceVersion && worthStamping(object, requestId))
+          version = (await store.update(stamp(object))).metadata.resourceVersion;
+      }
+      await store.delete(kind, name, {
+        ...preconditions,
+        ...(version === undefined ? {} : { resourceVersion: version }),
+      });
     },
     watch: (kind, options) => store.watch(kind, options),
     close: () => store.close(),

@@ -166,10 +166,22 @@ async function provideVolume(
     if (problem) throw new AzekuraError('AlreadyExists', `volume "${wanted.csiName}" exists, and ${problem}`);
     return ready;
   } catch (error) {
-    // RESOURCE_EXHAUSTED says that nothing is going on any more, and sends the pod to another node: so it must be true.
-    if (hasCode(error, 'ResourceExhausted')) await removeVolume(context, created, call, { skipRecycleBin: true });
+    if (hasCode(error, 'ResourceExhausted', 'FailedPrecondition')) await removeUnmade(context, created, error, call);
     throw error;
   }
+}
+
+/**
+ * RESOURCE_EXHAUSTED sends the pod to another node, and after FAILED_PRECONDITION the provisioner forgets the volume as
+ * well: both say that nothing is going on any more, so it must be true. What has been there before is not taken away.
+ *
+ * @throws AzekuraError Aborted for a volume that holds data: it is being mended, not made
+ */
+async function removeUnmade(context: CsiContext, created: Volume, error: AzekuraError, call: Call): Promise<void> {
+  const stored = await context.deps.store.find('Volume', created.metadata.name);
+  if (stored?.metadata.uid !== created.metadata.uid) return;
+  if (stored.status.sizeBytes > 0) throw new AzekuraError('Aborted', error.message, { cause: error });
+  await removeVolume(context, stored, call, { skipRecycleBin: true });
 }
 
 function refuseUnshared(context: CsiContext, { capability, parameters }: Wanted): void {

@@ -43,8 +43,10 @@ export async function controllerPublish(
 
 /**
  * ControllerUnpublishVolume: takes the device away again, from all nodes when none is named. What is not there is no error.
+ * From a node that is dead or gone nobody unstages a volume: the orchestrator comes here without (Kubernetes after six
+ * minutes, or at once with the taint out-of-service). Then it is answered without waiting for that node.
  *
- * @throws AzekuraError FailedPrecondition while it is still staged or published there
+ * @throws AzekuraError FailedPrecondition while it is still staged or published on a node that is there
  */
 export async function controllerUnpublish(
   context: CsiContext,
@@ -66,9 +68,13 @@ export async function controllerUnpublish(
     );
     if (attachments.length === 0) return {};
     // Each by its node: with none named, detachVolume would also take what a person has mounted.
-    for (const { spec } of attachments)
-      await operations.as(call).detachVolume(volume.metadata.name, { nodeName: spec.nodeName });
-    for (const attachment of attachments) await attachmentGone(context, attachment, call);
+    const unattended = new Set<string>();
+    for (const { spec } of attachments) {
+      const result = await operations.as(call).detachVolume(volume.metadata.name, { nodeName: spec.nodeName });
+      for (const name of result.unattended) unattended.add(name);
+    }
+    for (const attachment of attachments)
+      if (!unattended.has(attachment.metadata.name)) await attachmentGone(context, attachment, call);
     return {};
   });
 }

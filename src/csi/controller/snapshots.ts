@@ -8,7 +8,7 @@ import type {
   ListSnapshotsRequest,
   ListSnapshotsResponseSchema,
 } from '../../gen/csi/csi_pb.js';
-import { AzekuraError } from '../../model/errors.ts';
+import { AzekuraError, hasCode } from '../../model/errors.ts';
 import type { Snapshot, Volume } from '../../model/kinds.ts';
 import { required } from '../common/arguments.ts';
 import { type CsiContext, snapshotHandle } from '../common/context.ts';
@@ -71,18 +71,31 @@ function refuseElsewhere(volume: Volume, admitted: readonly string[] | undefined
 
 async function snapshotCut(context: CsiContext, snapshot: Snapshot, call: Call): Promise<Snapshot> {
   const { name } = snapshot.metadata;
-  return context.snapshots.until(name, call, {
-    since: snapshot,
-    look: (object) => {
-      if (!object)
-        throw new AzekuraError('Aborted', 'the snapshot was deleted while it was made', { next: 'call again' });
-      if (object.status.readyToUse && object.status.cutAt) return object;
-      const failure = finalFailure(object.status.causes);
-      if (failure) throw failure;
-      return undefined;
-    },
-    describe: (object) => stateSentence(`snapshot ${name}`, object),
-  });
+  try {
+    return await context.snapshots.until(name, call, {
+      since: snapshot,
+      look: (object) => {
+        if (!object)
+          throw new AzekuraError('Aborted', 'the snapshot was deleted while it was made', { next: 'call again' });
+        if (object.status.readyToUse && object.status.cutAt) return object;
+        const failure = finalFailure(object.status.causes);
+        if (failure) throw failure;
+        return undefined;
+      },
+      describe: (object) => stateSentence(`snapshot ${name}`, object),
+    });
+  } catch (error) {
+    // The snapshotter takes this code as final, and forgets the snapshot: one that is cut later would be nobody's.
+    if (hasCode(error, 'FailedPrecondition')) await removeUncut(context, snapshot, call);
+    throw error;
+  }
+}
+
+async function removeUncut(context: CsiContext, { metadata }: Snapshot, call: Call): Promise<void> {
+  const stored = await context.deps.store.find('Snapshot', metadata.name);
+  if (stored?.metadata.uid !== metadata.uid || stored.status.cutAt !== undefined) return;
+  if (!stored.metadata.deletionTimestamp) await context.deps.operations.as(call).deleteSnapshot(metadata.name);
+  await snapshotGone(context, stored, call);
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { View } from '../../control/view.ts';
 import { shortId } from '../../lib/id.ts';
 import type { Cause } from '../../model/cause.ts';
+import { causeCatalogue } from '../../model/causes.ts';
 import type { Attachment, Snapshot, SnapshotGroup, Volume } from '../../model/kinds.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import type { Store } from '../../store/store.ts';
@@ -98,16 +99,17 @@ export class FakeAgent {
     const { name, deletionTimestamp, generation } = attachment.metadata;
     if (deletionTimestamp) return this.#letGo(attachment);
     const causes = this.#causesOf(name);
+    const blocked = causes.some((cause) => causeCatalogue[cause.code].severity === 'blocking');
     await changeStatus(this.#store, 'Attachment', name, (stored) => {
       if (stored.metadata.generation !== generation) return undefined;
       const { spec } = stored;
       const mounted = spec.staged && spec.access === 'filesystem';
       return {
         observedGeneration: generation,
-        phase: causes.length > 0 ? ('Failed' as const) : ('Attached' as const),
+        phase: blocked ? ('Failed' as const) : ('Attached' as const),
         devicePath: '/dev/loop0',
-        stagingPath: mounted && causes.length === 0 ? (spec.stagingPath ?? `/fake/${spec.volumeId}`) : undefined,
-        published: causes.length === 0 ? spec.published.map(({ path }) => path) : [],
+        stagingPath: mounted && !blocked ? (spec.stagingPath ?? `/fake/${spec.volumeId}`) : undefined,
+        published: !blocked ? spec.published.map(({ path }) => path) : [],
         layers: mounted
           ? [{ kind: 'filesystem' as const, name: 'xfs', details: { grownToBytes: String(2 ** 50) } }]
           : [],
@@ -138,14 +140,15 @@ export class FakeAgent {
     const { name, deletionTimestamp } = group.metadata;
     if (deletionTimestamp) return this.#letGo(group);
     const { items } = await this.#store.list('Snapshot');
-    const members = items.filter(({ spec }) => spec.groupName === name).map(({ metadata }) => metadata.name);
+    const members = items.filter(({ spec }) => spec.groupName === name);
+    const done = members.length === group.spec.volumeNames.length && members.every(({ status }) => status.readyToUse);
     await changeStatus(this.#store, 'SnapshotGroup', name, ({ status }) => ({
-      phase: members.length === group.spec.volumeNames.length ? ('Ready' as const) : ('Pending' as const),
+      phase: done ? ('Ready' as const) : ('Pending' as const),
       cutAt: status.cutAt ?? new Date().toISOString(),
-      snapshotNames: members,
+      snapshotNames: members.map(({ metadata }) => metadata.name),
     }));
     // The members are written after the group: what came too early is looked at again.
-    if (members.length < group.spec.volumeNames.length) {
+    if (!done) {
       await new Promise((resolve) => setTimeout(resolve, 5));
       this.#enqueue(() => this.#group(group));
     }

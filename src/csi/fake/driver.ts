@@ -8,7 +8,7 @@ import type { Logger } from '../../lib/log.ts';
 import { openLmdbStore } from '../../store/lmdb/lmdb-store.ts';
 import type { Store } from '../../store/store.ts';
 import type { CsiDeps } from '../deps.ts';
-import { type Csi, startCsi } from '../index.ts';
+import { type Csi, type CsiPart, startCsi } from '../index.ts';
 import { FakeAgent } from './agent.ts';
 import { FakeOperations } from './operations.ts';
 
@@ -31,8 +31,11 @@ export interface Driver {
 
 export const fakeNodeName = 'node-a';
 
-/** Starts one. @param overrides of the driver's dependencies */
-export async function startDriver(overrides: Partial<CsiDeps> = {}): Promise<Driver> {
+/** Starts one. @param overrides of the driver's dependencies @param options.parts both unless told */
+export async function startDriver(
+  overrides: Partial<CsiDeps> = {},
+  options: { readonly parts?: readonly CsiPart[] } = {},
+): Promise<Driver> {
   const folder = await mkdtemp(path.join(tmpdir(), 'azekura-csi-'));
   const lines: string[] = [];
   const log = recordingLog(lines);
@@ -84,7 +87,7 @@ export async function startDriver(overrides: Partial<CsiDeps> = {}): Promise<Dri
       ready: () => true,
       ...overrides,
     },
-    { socketPath: path.join(folder, 'csi', 'csi.sock') },
+    { socketPath: path.join(folder, 'csi', 'csi.sock'), ...options },
   );
   const client = connectCsi(csi.socketPath);
   return {

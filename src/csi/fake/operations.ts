@@ -1,6 +1,8 @@
+import { nodePresence } from '../../control/operations/silent-node.ts';
 import { stampedStore } from '../../control/operations/stamped-store.ts';
 import type { AttachRequest, CreateVolumeRequest, Operations } from '../../control/operations.ts';
 import type { View } from '../../control/view.ts';
+import { systemClock } from '../../lib/clock.ts';
 import { shortId } from '../../lib/id.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
@@ -222,15 +224,19 @@ export class FakeOperations {
     }));
   }
 
-  async detachVolume(name: string, request: { nodeName?: string }): Promise<void> {
+  async detachVolume(name: string, request: { nodeName?: string }): Promise<{ unattended: string[] }> {
+    const unattended: string[] = [];
     const volume = await this.#store.find('Volume', name);
-    if (!volume) return;
-    for (const { metadata, spec } of await this.#attachments(volume)) {
+    for (const { metadata, spec } of volume ? await this.#attachments(volume) : []) {
       if (request.nodeName !== undefined && spec.nodeName !== request.nodeName) continue;
-      if (spec.staged || spec.published.length > 0)
+      const deps = { store: this.#store, clock: systemClock };
+      const presence = await nodePresence(deps, spec.nodeName, spec.nodeName === this.#nodeName);
+      if (presence === 'live' && (spec.staged || spec.published.length > 0))
         throw new AzekuraError('FailedPrecondition', `volume ${name} is staged`);
       await this.#store.delete('Attachment', metadata.name);
+      if (presence !== 'live') unattended.push(metadata.name);
     }
+    return { unattended };
   }
 
   async createSnapshot(request: {

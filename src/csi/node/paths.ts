@@ -29,6 +29,22 @@ export class TargetPaths {
    *   system below does not answer
    */
   async check(target: string, field: string): Promise<void> {
+    const missing = await this.#look(target, field);
+    if (missing !== undefined)
+      throw new AzekuraError('FailedPrecondition', `the folder of ${field} does not exist: ${missing}`);
+  }
+
+  /**
+   * As check(), for a path that something is to be taken away from.
+   *
+   * @returns false when its folder does not exist, so that nothing can be there
+   */
+  async mayExist(target: string, field: string): Promise<boolean> {
+    return (await this.#look(target, field)) === undefined;
+  }
+
+  /** @returns the folder when it does not exist */
+  async #look(target: string, field: string): Promise<string | undefined> {
     checkForm(target, field);
     if (this.#root !== undefined && !target.startsWith(`${this.#root}/`))
       throw new AzekuraError('InvalidArgument', `field ${field} is not below ${this.#root}: ${target}`, {
@@ -36,8 +52,7 @@ export class TargetPaths {
       });
     const folder = path.dirname(target);
     const real = await this.#realPath(folder);
-    if (real === undefined)
-      throw new AzekuraError('FailedPrecondition', `the folder of ${field} does not exist: ${folder}`);
+    if (real === undefined) return folder;
     if (real !== folder)
       throw new AzekuraError('InvalidArgument', `${field} leads over a symbolic link: ${folder} is ${real}`, {
         next: 'give the real path, for example to the kubelet with --root-dir',
@@ -45,6 +60,7 @@ export class TargetPaths {
     const itself = await this.#realPath(target);
     if (itself !== undefined && itself !== target)
       throw new AzekuraError('InvalidArgument', `${field} is a symbolic link: ${target} leads to ${itself}`);
+    return undefined;
   }
 
   /** Undefined when it does not exist. */

@@ -101,15 +101,16 @@ export async function unpublishVolume(
   const keys = { shared: [`node/${handle}`], exclusive: [`path/${target}`] };
   const inline = await context.locks.run(keys, async () => {
     const volume = await context.findVolume(handle);
-    if (!volume) return undefined;
     const { operations, nodeName, nodeHost } = context.deps;
-    const attachment = await operations.as(call).unpublishPath(volume.metadata.name, { nodeName, path: target });
-    if (attachment && !attachment.metadata.deletionTimestamp)
-      await attachmentSettled(context, attachment, call, ({ status }) => !status.published.includes(target));
-    // The agent removes what it made; what the orchestrator made beforehand has to go as well (CSI 1.13).
-    await paths.check(target, 'target_path');
-    await nodeHost.removeMountPoint(target);
-    return volume.metadata.annotations[csiAnnotations.ephemeral] === undefined ? undefined : volume;
+    if (volume) {
+      const attachment = await operations.as(call).unpublishPath(volume.metadata.name, { nodeName, path: target });
+      if (attachment && !attachment.metadata.deletionTimestamp)
+        await attachmentSettled(context, attachment, call, ({ status }) => !status.published.includes(target));
+    }
+    // The agent removes what it made; what the orchestrator made beforehand has to go as well (CSI 1.13), also when the
+    // volume is gone by now.
+    if (await paths.mayExist(target, 'target_path')) await nodeHost.removeMountPoint(target);
+    return volume?.metadata.annotations[csiAnnotations.ephemeral] === undefined ? undefined : volume;
   });
   if (inline) await context.locks.run({ exclusive: [`node/${handle}`] }, () => removeInline(context, inline, call));
   return {};

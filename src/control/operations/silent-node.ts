@@ -1,0 +1,22 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { Store } from '../../store/store.ts';
+
+/** Agents report every minute: after three reports that did not come, nobody is there to do what is asked. */
+export const silentAfterMs = 180_000;
+
+/** `live`: its agent answers or has reported lately. `silent`: it has not. `gone`: the cluster does not know the node. */
+export type NodePresence = 'live' | 'silent' | 'gone';
+
+/** Whether somebody on the node can still do what is asked. @param reachable the agent of that node runs beside us */
+export async function nodePresence(
+  { store, clock }: { readonly store: Store; readonly clock: Clock },
+  nodeName: string,
+  reachable: boolean,
+): Promise<NodePresence> {
+  if (reachable) return 'live';
+  const node = await store.find('Node', nodeName);
+  if (!node) return 'gone';
+  const { heartbeat, phase } = node.status;
+  if (heartbeat === undefined) return phase === 'Ready' ? 'live' : 'silent';
+  return clock.nowMs() - Date.parse(heartbeat) > silentAfterMs ? 'silent' : 'live';
+}
