@@ -6,6 +6,8 @@ import { readVersion } from './version.ts';
 /** Roles are loaded when they are asked for: most command lines are one HTTP request. */
 const roles: Roles = {
   up: async (options) => (await import('./up.ts')).runUp(options),
+  agent: async (options) => (await import('./agent.ts')).runAgent(options),
+  controller: async (options) => (await import('./controller.ts')).runController(options),
   uninstall: async (options, terminal) => (await import('./uninstall.ts')).runUninstall(options, terminal),
   rescueHost: async () => (await import('./rescue-host.ts')).openRescueHost(),
   get version() {

@@ -1,5 +1,20 @@
 import type { Operations } from '../control/operations.ts';
 import { AzekuraError } from '../model/errors.ts';
+import { annotations } from '../model/names.ts';
+
+/** The operations of a node's CSI service: the volumes that it makes are the node's own, since only a pod knows them. */
+export function forNodeOnly(operations: Operations, refreshClasses: () => Promise<void>): Operations {
+  return {
+    ...operations,
+    createVolume: async (request) => {
+      await refreshClasses();
+      return operations.createVolume({
+        ...request,
+        annotations: { ...request.annotations, [annotations.nodeOnly]: 'true' },
+      });
+    },
+  };
+}
 
 /** What may be asked of the agent of a cluster's node by hand: to look. */
 const looks: readonly (keyof Operations)[] = ['why', 'status'];

@@ -7,6 +7,8 @@ import type { Terminal } from './terminal.ts';
 /** What bin/ hands in, since the command line may not import it: the roles that run in this process. */
 export interface Roles {
   up(options: UpOptions): Promise<number>;
+  agent(options: AgentOptions): Promise<number>;
+  controller(options: ControllerOptions): Promise<number>;
   uninstall(options: UninstallOptions, terminal: Terminal): Promise<number>;
   rescueHost(): Promise<{ readonly host: Host; close(): Promise<void> }>;
   readonly version: { readonly version: string; readonly build: string };
@@ -22,6 +24,37 @@ export interface UpOptions {
   readonly jsonLog: boolean;
   readonly listen?: string;
   readonly tokenFile?: string;
+}
+
+/** A node of a Kubernetes cluster. */
+export interface AgentOptions {
+  /** The name of the Kubernetes node. */
+  readonly nodeName: string;
+  readonly dataDir: string;
+  /** The kubelet's root folder. */
+  readonly kubeletDir: string;
+  readonly kubeconfig?: string;
+  readonly maxVolumesPerNode?: number;
+  /** Where probes and metrics are answered; nowhere when absent. */
+  readonly healthListen?: string;
+  readonly logLevel: string;
+  readonly jsonLog: boolean;
+}
+
+/** One of the controllers of a Kubernetes cluster. */
+export interface ControllerOptions {
+  readonly kubeconfig?: string;
+  /** Where the Lease is. */
+  readonly namespace?: string;
+  /** Who this process is, in the Lease: the pod's name. */
+  readonly identity?: string;
+  /** For the API's and the driver's socket. */
+  readonly runDir: string;
+  readonly healthListen?: string;
+  readonly listen?: string;
+  readonly tokenFile?: string;
+  readonly logLevel: string;
+  readonly jsonLog: boolean;
 }
 
 export interface UninstallOptions {

@@ -24,6 +24,8 @@ export function fakeTerminal(options: { readonly isTty?: boolean; readonly answe
 /** Roles that must not be played. */
 export const noRoles: Roles = {
   up: async () => 0,
+  agent: async () => 0,
+  controller: async () => 0,
   uninstall: async () => 0,
   rescueHost: async () => {
     throw new Error('no host in this test');

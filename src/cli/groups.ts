@@ -13,6 +13,16 @@ export interface Group {
 export const groups: readonly Group[] = [
   { name: 'up', summary: 'run Azekura on this machine, in the foreground', load: () => import('./commands/up.ts') },
   {
+    name: 'agent',
+    summary: 'run the agent of a Kubernetes node, in the foreground',
+    load: () => import('./commands/agent.ts'),
+  },
+  {
+    name: 'controller',
+    summary: 'run a controller of a Kubernetes cluster, in the foreground',
+    load: () => import('./commands/controller.ts'),
+  },
+  {
     name: 'status',
     summary: 'pools, volumes, tasks, and what is not well',
     load: () => import('./commands/status.ts'),

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { VolumeOnDisk } from '../../engines/contract.ts';
 import { hasCode } from '../../model/errors.ts';
-import type { Pool } from '../../model/kinds.ts';
+import type { Pool, Resource } from '../../model/kinds.ts';
+import { annotations } from '../../model/names.ts';
 import {
   mostOrphanSnapshots,
   mostOrphanVolumes,
@@ -71,13 +72,20 @@ async function look(context: AgentContext, pool: Pool): Promise<PoolOrphans> {
   return { scannedAt: context.now, volumeCount, snapshotCount, sizeBytes, volumes, snapshots };
 }
 
+/** What only this node knows has no object where it could be found: see UnknownToCluster. */
+function isKnownToAll({ metadata }: Resource): boolean {
+  return metadata.annotations[annotations.unknownToCluster] === undefined;
+}
+
 /** Ids of the volumes that have a replica on this pool; one elsewhere does not stand for what lies here. */
 function known(context: AgentContext, pool: Pool): ReadonlySet<string> {
-  return new Set(context.state.replicasOn(pool.metadata.name).map((replica) => replica.spec.volumeId));
+  const replicas = context.state.replicasOn(pool.metadata.name).filter(isKnownToAll);
+  return new Set(replicas.map((replica) => replica.spec.volumeId));
 }
 
 function hasObject(context: AgentContext, volumeId: string, snapshotId: string): boolean {
-  return context.state.snapshotsOf(volumeId).some((one) => one.spec.snapshotId === snapshotId);
+  const snapshots = context.state.snapshotsOf(volumeId).filter(isKnownToAll);
+  return snapshots.some((one) => one.spec.snapshotId === snapshotId);
 }
 
 async function describe(context: AgentContext, pool: Pool, volume: VolumeOnDisk): Promise<OrphanVolume> {

@@ -1,7 +1,7 @@
 import { type Cause, makeCause } from '../../model/cause.ts';
 import { hasCode, toAzekuraError } from '../../model/errors.ts';
 import type { Volume } from '../../model/kinds.ts';
-import { finalizers, replicaName } from '../../model/names.ts';
+import { annotations, finalizers, replicaName } from '../../model/names.ts';
 import type { ControlContext } from '../context.ts';
 import { requestOf } from '../request.ts';
 import { findPlace, placementCause } from './placing.ts';
@@ -50,7 +50,7 @@ export async function createReplica(
   try {
     await deps.store.create({
       kind: 'Replica',
-      metadata: { name, finalizers: [finalizers.agent], annotations: requestOf(volume) },
+      metadata: { name, finalizers: [finalizers.agent], annotations: { ...requestOf(volume), ...whose(volume) } },
       spec: {
         ...chosen,
         volumeName: metadata.name,
@@ -72,4 +72,10 @@ export async function createReplica(
     throw error;
   }
   return undefined;
+}
+
+/** What a node makes for itself stays its own, copy and all. */
+function whose({ metadata }: Volume): Record<string, string> {
+  const mark = metadata.annotations[annotations.nodeOnly];
+  return mark === undefined ? {} : { [annotations.nodeOnly]: mark };
 }

@@ -10,6 +10,7 @@ const unanswered = new Set(['Unavailable', 'DeadlineExceeded']);
  * A store that notes whether the store behind it answers. A refusal is an answer.
  */
 export class ContactStore implements Store {
+  readonly relistMs?: number;
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #onReturn: () => void;
@@ -18,6 +19,7 @@ export class ContactStore implements Store {
 
   /** @param onReturn called when it answers again after it had not */
   constructor(store: Store, clock: Clock, onReturn: () => void) {
+    if (store.relistMs !== undefined) this.relistMs = store.relistMs;
     this.#store = store;
     this.#clock = clock;
     this.#onReturn = onReturn;
