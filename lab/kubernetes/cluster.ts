@@ -169,10 +169,9 @@ export class Cluster {
     const forwards = join(this.folder, 'forward');
     if (existsSync(forwards))
       for (const file of readdirSync(forwards)) if (file.endsWith('.pid')) killRecorded(join(forwards, file));
-    for (const name of this.nodes) {
-      await releaseLoops(join(this.folder, name));
-      await removeCgroup(this.#cgroup(name));
-    }
+    for (const name of this.nodes) await removeCgroup(this.#cgroup(name));
+    // Not those of the nodes' folders only: a test may have put a pool beside them.
+    await releaseLoops(this.folder);
     await removeFolder(this.folder);
   }
 

@@ -75,9 +75,20 @@ export async function loopsOn(folder: string): Promise<readonly string[]> {
   return ours;
 }
 
-/** Detaches all loop devices that stand on files of a folder; the innermost first. */
+/**
+ * Detaches all loop devices that stand on files of a folder, the innermost first, and waits until they are gone: one whose
+ * file system is still mounted in a namespace that ends goes with that.
+ *
+ * @throws Error with the names of those that do not go
+ */
 export async function releaseLoops(folder: string): Promise<void> {
-  for (const name of (await loopsOn(folder)).toReversed()) await tryRun(['losetup', '-d', name]);
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const left = await loopsOn(folder);
+    if (left.length === 0) return;
+    for (const name of left.toReversed()) await tryRun(['losetup', '-d', name]);
+    await sleep(100);
+  }
+  throw new Error(`loop devices on files of ${folder} do not go: ${(await loopsOn(folder)).join(' ')}`);
 }
 
 const cgroupRoot = '/sys/fs/cgroup';

@@ -4,11 +4,21 @@
  * take over.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { cacheRoot } from '../go.ts';
 import { binary } from './binaries.ts';
 import { CommandFailed, type RunOptions, type RunResult, run, sleep, tryRun, until } from './exec.ts';
-import { labSources } from './paths.ts';
+import { labSources, projectRoot } from './paths.ts';
 import { isRunning, killRecorded, recordedProcess, recordProcess } from './process-record.ts';
 
 const inside = (script: string): string => join(labSources, 'inside', script);
@@ -64,7 +74,8 @@ export class Member {
       ...['--mount-proc', '--propagation', 'private'],
       ...[inside('holder.sh'), binary('pause'), this.path('root'), ...ownFolders],
     ];
-    const env = { ...process.env, NODE: this.name, OWN_NETWORK: ownNetwork ? '1' : '' };
+    const needed = [projectRoot, realpathSync(join(projectRoot, 'node_modules')), cacheRoot(), process.execPath];
+    const env = { ...process.env, NODE: this.name, OWN_NETWORK: ownNetwork ? '1' : '', NEEDED: needed.join(':') };
     const outer = spawn('unshare', argv, { detached: true, stdio: ['ignore', log, log], env });
     outer.unref();
     const outerPid = outer.pid;

@@ -6,6 +6,7 @@ import { annotations } from '../model/names.ts';
 export function forNodeOnly(operations: Operations, refreshClasses: () => Promise<void>): Operations {
   return {
     ...operations,
+    as: (caller) => forNodeOnly(operations.as(caller), refreshClasses),
     createVolume: async (request) => {
       await refreshClasses();
       return operations.createVolume({
@@ -31,7 +32,9 @@ export function lookingOnly(operations: Operations): Operations {
     );
   };
   const names = Object.keys(operations) as (keyof Operations)[];
-  return Object.fromEntries(
-    names.map((name) => [name, looks.includes(name) ? operations[name] : refused]),
-  ) as unknown as Operations;
+  const allowed = names.map((name) => [name, looks.includes(name) ? operations[name] : refused]);
+  return {
+    ...(Object.fromEntries(allowed) as unknown as Operations),
+    as: (caller) => lookingOnly(operations.as(caller)),
+  };
 }

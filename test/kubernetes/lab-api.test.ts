@@ -1,11 +1,13 @@
 /** The lab without nodes: what the other tests rely on, and that it leaves nothing however it ends. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Cluster } from '../../lab/kubernetes/cluster.ts';
+import { run, tryRun } from '../../lab/kubernetes/exec.ts';
 import { type Lab, labMissing, startLab, until } from '../../lab/kubernetes/index.ts';
 import { isRunning } from '../../lab/kubernetes/process-record.ts';
 
@@ -54,6 +56,47 @@ describe.skipIf(missing)(`a lab without nodes${missing ? ` (skipped: ${missing})
     await lab.stop();
     expect(isRunning(holder)).toBe(false);
     expect(existsSync(lab.folder)).toBe(false);
+  });
+
+  it("does not hold on to what others had mounted when it started, nor to a test's loop devices", async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'azekura-foreign '));
+    const mountPoint = path.join(folder, 'mounted');
+    mkdirSync(mountPoint);
+    const attach = async (file: string): Promise<string> => {
+      await run(['truncate', '-s', '320M', file]);
+      await run(['mkfs.xfs', '-q', file]);
+      return (await run(['losetup', '--find', '--show', file])).trim();
+    };
+    // By its file: the device itself may be somebody else's a moment later.
+    const isAttached = async (file: string): Promise<boolean> =>
+      (await run(['losetup', '-n', '-O', 'BACK-FILE'])).includes(file);
+    try {
+      const foreign = await attach(path.join(folder, 'disk'));
+      await run(['mount', foreign, mountPoint]);
+      const lab = await start();
+      await run(['umount', mountPoint]);
+      await run(['losetup', '-d', foreign]);
+      // Held by a mount of the lab it would stay until the lab ends.
+      await until('the end of the loop device', 5_000, async () => !(await isAttached(folder)));
+      expect(await lab.member('cp').exec(['cat', import.meta.filename])).toContain(
+        'hold on to what others had mounted',
+      );
+
+      const own = await attach(path.join(lab.folder, 'pool.img'));
+      const inner = path.join(lab.folder, 'pool');
+      mkdirSync(inner);
+      await lab.member('cp').exec(['mount', own, inner]);
+      await lab.member('cp').exec(['truncate', '-s', '64M', path.join(inner, 'data')]);
+      await lab.member('cp').exec(['losetup', '--find', path.join(inner, 'data')]);
+      expect(await isAttached(lab.folder)).toBe(true);
+      await lab.stop();
+      expect(await isAttached(lab.folder)).toBe(false);
+    } finally {
+      await tryRun(['umount', mountPoint]);
+      for (const line of (await run(['losetup', '-n', '-O', 'NAME,BACK-FILE'])).split('\n'))
+        if (line.includes(folder)) await tryRun(['losetup', '-d', line.split(' ')[0] ?? '']);
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('leaves nothing when the test that started it is killed', async () => {

@@ -92,6 +92,9 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
       expect(await agent('metrics')).toContain('azekura_mirror_reachable 0');
 
       await cp.again('apiserver');
+      await until('the API server', minute, async () => (await lab.tryKubectl(['get', '--raw', '/readyz'])).code === 0);
+      // As those are whose leases have run out; their watches would wait for a minute more.
+      for (const name of ['provisioner', 'attacher', 'scheduler', 'controller-manager']) await cp.again(name);
       await until('both sides say the same', 2 * minute, async () => {
         const metrics = await agent('metrics');
         return metrics.includes('azekura_mirror_pending 0') && metrics.includes('azekura_mirror_reachable 1');
