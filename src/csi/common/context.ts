@@ -101,8 +101,10 @@ export function createContext(deps: CsiDeps): CsiContext {
     findAttachment: async (volume, nodeName) => {
       const known = view.attachmentsOf(volumeHandle(volume)).find(({ spec }) => spec.nodeName === nodeName);
       if (known) return store.find('Attachment', known.metadata.name);
-      const { items } = await store.list('Attachment');
-      return items.find(({ spec }) => spec.volumeUid === volume.metadata.uid && spec.nodeName === nodeName);
+      const { volumeId } = volume.status;
+      if (volumeId === undefined) return undefined;
+      const { items } = await store.list('Attachment', { fields: { 'spec.volumeId': volumeId } });
+      return items.find(({ spec }) => spec.nodeName === nodeName);
     },
     close: () => {
       stopIndex();

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VolumeCapability_AccessMode_Mode as Mode } from '../../gen/csi/csi_pb.js';
+import { change } from '../../store/change.ts';
 import { type Driver, fakeNodeName, startDriver } from '../fake/driver.ts';
 import { block, code, makeVolume, mount } from '../fake/kit.ts';
 
@@ -53,6 +54,19 @@ describe('ControllerPublishVolume', () => {
     expect(await unpublish(handle, '')).toBe('OK');
     expect(await unpublish(handle, fakeNodeName)).toBe('OK');
     expect(await unpublish('unknown', fakeNodeName)).toBe('OK');
+    expect((await driver.store.list('Attachment')).items).toEqual([]);
+  });
+
+  it('is undone also when the Volume object was made anew meanwhile', async () => {
+    const handle = await volume('pvc-1');
+    await publish(handle);
+    const { metadata, spec, status } = await driver.store.get('Volume', 'pvc-1');
+    await change(driver.store, 'Volume', 'pvc-1', () => ({ metadata: { finalizers: [] } }));
+    await driver.store.delete('Volume', 'pvc-1');
+    const { annotations, finalizers } = metadata;
+    await driver.store.create({ kind: 'Volume', metadata: { name: 'pvc-1', annotations, finalizers }, spec, status });
+    const at = { volumeId: handle, nodeId: fakeNodeName };
+    expect(await code(driver.client.controller.controllerUnpublishVolume(at))).toBe('OK');
     expect((await driver.store.list('Attachment')).items).toEqual([]);
   });
 

@@ -58,10 +58,12 @@ export async function controllerUnpublish(
     const volume = await context.findVolume(handle);
     if (!volume) return {};
     const { store, operations } = context.deps;
-    const { items } = await store.list('Attachment');
+    const { volumeId } = volume.status;
+    if (volumeId === undefined) return {};
+    // By the id of its data: the Volume object may have been made anew meanwhile, by an adoption.
+    const { items } = await store.list('Attachment', { fields: { 'spec.volumeId': volumeId } });
     const attachments = items.filter(
       ({ spec }) =>
-        spec.volumeUid === volume.metadata.uid &&
         (request.nodeId === '' || spec.nodeName === request.nodeId) &&
         // What a person mounted was never published, and is not ours to take away.
         spec.origin !== 'mount',

@@ -293,7 +293,7 @@ export class FakeOperations {
 
   async #attachments(volume: Volume): Promise<Attachment[]> {
     const { items } = await this.#store.list('Attachment');
-    return items.filter(({ spec }) => spec.volumeUid === volume.metadata.uid);
+    return items.filter(({ spec }) => spec.volumeId === volume.status.volumeId);
   }
 
   async #attachmentOn(name: string, nodeName: string): Promise<Attachment | undefined> {
