@@ -85,9 +85,9 @@ class NodeAgent implements Agent {
 
   async inspectPool(name: string, spec: PoolSpec) {
     const context = this.#started();
-    const { source, reservePercent, acceptNoJournal, trial } = spec;
+    const { source, reservePercent, acceptNoJournal, trial, leavingDisks } = spec;
     return this.#inspecting.run(name, () =>
-      context.engine(spec.engine).pools.inspect({ name, source, reservePercent, acceptNoJournal, trial }),
+      context.engine(spec.engine).pools.inspect({ name, source, reservePercent, acceptNoJournal, trial, leavingDisks }),
     );
   }
 

@@ -125,13 +125,14 @@ function isUsable({ status }: Pool): boolean {
 
 /** A Pool object as the engine needs it. */
 export function poolRef(pool: Pick<Pool, 'metadata' | 'spec' | 'status'>): PoolRef {
-  const { source, reservePercent, acceptNoJournal, trial } = pool.spec;
+  const { source, reservePercent, acceptNoJournal, trial, leavingDisks } = pool.spec;
   return {
     name: pool.metadata.name,
     source,
     reservePercent,
     acceptNoJournal,
     trial,
+    leavingDisks,
     ...(pool.status.poolId === undefined ? {} : { poolId: pool.status.poolId }),
   };
 }

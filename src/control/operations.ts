@@ -131,6 +131,19 @@ export interface Operations {
     readonly moves: readonly { readonly volume: string; readonly to: string }[];
     readonly cannot: readonly { readonly volume: string; readonly why: Cause }[];
   }>;
+  /**
+   * Adds disks to a pool, or takes some out once they are empty; `plan` tells the steps. Disks to take out are named by
+   * path, serial number or id.
+   */
+  changeDisks(
+    name: string,
+    request: {
+      readonly add?: readonly string[];
+      readonly confirmedIds?: readonly string[];
+      readonly remove?: readonly string[];
+      readonly dryRun?: boolean;
+    },
+  ): Promise<{ readonly pool: Pool; readonly plan: readonly string[]; readonly warnings: readonly Cause[] }>;
   /** Forgets an empty pool; with destroy its own files go too. @throws FailedPrecondition while it holds volumes */
   removePool(name: string, options?: { readonly destroy?: boolean; readonly dryRun?: boolean }): Promise<void>;
 

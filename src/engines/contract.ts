@@ -8,7 +8,7 @@ import type { Steps } from '../lib/steps.ts';
 import type { Cause } from '../model/cause.ts';
 import type { ClaimRef } from '../model/claim.ts';
 import type { Layer } from '../model/layer.ts';
-import type { PoolSource } from '../model/pool.ts';
+import type { PoolDisk, PoolSource } from '../model/pool.ts';
 
 /**
  * The contract of an engine: data, not inheritance. A part that is absent is a feature that the engine does not have;
@@ -100,6 +100,8 @@ export interface PoolRef {
   readonly reservePercent: number;
   readonly acceptNoJournal: boolean;
   readonly trial: boolean;
+  /** Ids of disks (PoolObservation.disks) that are to be emptied and taken out. */
+  readonly leavingDisks?: readonly string[];
 }
 
 export interface EnginePools {
@@ -124,8 +126,9 @@ export interface EnginePools {
    */
   sweep(pool: PoolRef, options?: { readonly idle?: boolean }): Promise<readonly string[]>;
   /**
-   * What an open pool needs done from time to time: grows what grows by itself, goes on with what was interrupted. Called
-   * after observe(); returns one sentence for each thing that was done.
+   * What an open pool needs done from time to time: grows what grows by itself, takes disks that were added to its source,
+   * empties those that are to leave, goes on with what was interrupted. Called after observe(), and again at once when it
+   * did something: it returns one sentence for each thing, after half a minute at most.
    */
   maintain?(pool: PoolRef): Promise<readonly string[]>;
 }
@@ -143,6 +146,8 @@ export interface PoolObservation {
   readonly filesystem?: string;
   /** ssd, hdd or nvme, as far as the disks tell. */
   readonly deviceClass?: string;
+  /** The disks that the pool is made of, where it is made of disks. */
+  readonly disks?: readonly PoolDisk[];
   readonly capacityBytes: number;
   readonly freeBytes: number;
   readonly causes: readonly Cause[];

@@ -34,7 +34,7 @@ export interface BlockNodeOptions {
   readonly mappedOnly?: boolean;
 }
 
-const skipped = /^(ram|zram|sr|fd|nbd|mtdblock)\d/;
+const skipped = /^(ram|zram|sr|fd|mtdblock)\d/;
 
 /**
  * All block devices of the machine that could hold data of ours. Loop devices are left out,

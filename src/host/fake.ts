@@ -136,6 +136,7 @@ export class FakeHost implements Host {
   loops = async () => this.machine.loopEntries();
   blockNodes: Host['blockNodes'] = async (options) =>
     this.nodes.filter((node) => !node.mapped || (options?.mapped?.(node.mapped.uuid) ?? true));
+  diskProblem: Host['diskProblem'] = async () => undefined;
   lockHolder = async () => undefined;
   blockDevices = async () => [...this.devices];
   blockDevice = async (path: string) => this.devices.find((device) => device.path === path);

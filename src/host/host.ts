@@ -42,6 +42,12 @@ export interface Host {
   /** Disks, partitions, RAID and device-mapper devices as sysfs tells of them: cheap, and nothing waits for a device. */
   blockNodes(options?: BlockNodeOptions): Promise<readonly BlockNode[]>;
 
+  /**
+   * Why a disk says of itself that it is failing (SMART), in one clause; undefined when it does not, or cannot tell. Looked
+   * at once in a quarter of an hour.
+   */
+  diskProblem(path: string): Promise<string | undefined>;
+
   /** Who holds a lock file (flock), by name and pid; undefined for nobody, or when it cannot be told. */
   lockHolder(path: string): Promise<string | undefined>;
 

@@ -17,6 +17,7 @@ import { lockHolder } from './lock-holder.ts';
 import { LoopReader } from './loops.ts';
 import { MountinfoReader } from './mountinfo.ts';
 import { shareNext } from './share.ts';
+import { smartReader } from './smart.ts';
 import { spaceGlances } from './space.ts';
 
 const defaultDeadlineMs = 30_000;
@@ -57,6 +58,7 @@ export function createHost(options: {
     glanceAtSpace: spaceGlances(),
     ext4HasJournal: (deviceNumber) => ext4HasJournal(deviceNumber),
     blockNodes: async (options) => readBlockNodes('/sys', options),
+    diskProblem: smartReader(exec, clock),
     lockHolder: (path) => lockHolder(path),
     blockDevices: () => readBlockDevices(exec),
     blockDevice: (path) => readBlockDevice(exec, path),

@@ -2,6 +2,7 @@ import { apiVersion } from '../model/meta.ts';
 import {
   AdoptInput,
   AdoptOutput,
+  DisksInput,
   DrainInput,
   MountInput,
   NoInput,
@@ -88,6 +89,18 @@ export const actions: readonly Verb[] = [
     run: async (operations, { name, body, dryRun }) => {
       const { pool, moves, cannot } = await operations.drainPool(name, { ...given({ cancel: body.cancel }), dryRun });
       return { object: pool, plan: { moves, cannot } };
+    },
+  }),
+  verb({
+    method: 'POST',
+    kind: 'Pool',
+    action: 'disks',
+    summary: 'Adds disks to the pool, or takes some out once they are empty',
+    body: DisksInput,
+    dryRun: true,
+    run: async (operations, { name, body, dryRun }) => {
+      const { pool, plan, warnings } = await operations.changeDisks(name, { ...given(body), dryRun });
+      return { object: pool, plan: { steps: plan, warnings } };
     },
   }),
   verb({

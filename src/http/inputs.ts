@@ -124,6 +124,18 @@ export const UnmountInput = z
 export const RestoreInput = z.object({ snapshotName: Name }).strict();
 export const UndeleteInput = z.object({ as: Name.optional() }).strict();
 export const DrainInput = z.object({ cancel: z.boolean().optional() }).strict();
+const diskPaths = z.array(z.string().startsWith('/dev/').max(1024)).min(1).max(64);
+export const DisksInput = z
+  .object({
+    add: diskPaths.optional(),
+    confirmedIds: z
+      .array(z.string().max(256))
+      .max(64)
+      .optional()
+      .describe('Serial numbers of disks that may be overwritten'),
+    remove: z.array(z.string().min(1).max(1024)).min(1).max(64).optional().describe('Paths, serial numbers or ids'),
+  })
+  .strict();
 export const AdoptInput = z
   .object({
     volumes: z.array(z.string().min(1).max(1_024)).min(1).max(1_024).optional().describe('Names or ids'),

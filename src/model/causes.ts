@@ -100,6 +100,16 @@ const entries = {
     message: 'disk {disk} of pool {pool} is failing: {problem}',
     nextStep: 'add another disk to the pool, move the data away and replace it',
   },
+  DiskStays: {
+    severity: 'degraded',
+    message: 'disk {disk} cannot leave pool {pool}: {problem}',
+    nextStep: 'add another disk with `azekura pool add-disk {pool}`, or delete what is not needed',
+  },
+  DiskRefused: {
+    severity: 'degraded',
+    message: 'disk {disk} cannot become part of pool {pool}: {problem}',
+    nextStep: 'mend that, or take the disk off the list with `azekura pool remove-disk {pool} {disk}`',
+  },
   PoolDraining: {
     severity: 'notice',
     message: 'pool {pool} is being drained; nothing new is placed on it',

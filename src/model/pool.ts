@@ -48,6 +48,12 @@ export const PoolSource = z.discriminatedUnion('kind', [
         .string()
         .regex(/^[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}$/)
         .describe('An existing volume group; what is in it stays as it is'),
+      moreDisks: z
+        .array(z.string().startsWith('/dev/').max(1024))
+        .max(64)
+        .optional()
+        .describe('Disks added to it since'),
+      confirmedIds: z.array(z.string().max(256)).max(64).optional(),
       layout: DiskLayout.optional(),
     })
     .strict(),
@@ -63,8 +69,23 @@ export function placeOf(source: PoolSource): string {
 /** Paths that the pool takes for itself. */
 export function pathsOf(source: PoolSource): readonly string[] {
   if (source.kind === 'disks') return source.disks;
-  return source.kind === 'volumeGroup' ? [] : [source.path];
+  return source.kind === 'volumeGroup' ? (source.moreDisks ?? []) : [source.path];
 }
+
+/** A disk of a pool. */
+export const PoolDisk = z.object({
+  /** The kernel's name just now, or the last one known. */
+  path: z.string(),
+  /** What it is known by in its pool, whatever its name is. */
+  id: z.string(),
+  /** The path by which the pool was told to take it. */
+  source: z.string().optional(),
+  serial: z.string().optional(),
+  sizeBytes: Bytes,
+  usedBytes: Bytes,
+  state: z.enum(['InUse', 'Leaving', 'Cordoned', 'Missing']),
+});
+export type PoolDisk = z.infer<typeof PoolDisk>;
 
 /** A kind of disk: ssd, hdd and nvme are detected, others are a site's own. */
 export const DeviceClass = z
@@ -92,6 +113,11 @@ export const PoolSpec = z
       .describe('From this fill on the pool has the cause PoolNearFull'),
     acceptNoJournal: z.boolean().default(false).describe('Consent to a host file system that a power cut can damage'),
     trial: z.boolean().default(false).describe('Made by `azekura up` for a first try'),
+    leavingDisks: z
+      .array(z.string().max(64))
+      .max(64)
+      .default([])
+      .describe('Ids of disks that are to be emptied and given back'),
     draining: z.boolean().default(false),
     cordoned: z.boolean().default(false),
     /** A request to look for volumes without objects; status.orphans answers it. */
@@ -122,6 +148,8 @@ export const PoolStatus = z.object({
   filesystem: z.string().optional(),
   /** The one that the spec names, else what was detected. */
   deviceClass: z.string().optional(),
+  /** Of pools that are made of disks. */
+  disks: z.array(PoolDisk).default([]),
   /** What lies on the pool and has no objects; absent when there is nothing. */
   orphans: PoolOrphans.optional(),
   causes: z.array(Cause).default([]),

@@ -124,6 +124,8 @@ function obstacleOf(request: PlaceRequest, pool: Pool, node: Node | undefined): 
   if (node.spec.cordoned) return `its node ${spec.nodeName} is cordoned`;
   if (node.status.phase !== 'Ready') return `its node ${spec.nodeName} is not ready`;
   if (status.phase !== 'Ready') return `it is not ready (${status.phase})`;
+  const failing = status.causes.find(({ code }) => code === 'DiskFailing');
+  if (failing) return `its disk ${failing.evidence.disk ?? ''} is failing`;
   return undefined;
 }
 

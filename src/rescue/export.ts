@@ -4,8 +4,12 @@ import { dirname } from 'node:path';
 import type { ByteRange, Kernel } from '../host/kernel.ts';
 import { formatBytes } from '../lib/quantity.ts';
 import { AzekuraError } from '../model/errors.ts';
+import type { Chosen } from './choose.ts';
+import { openGroupData } from './group-data.ts';
+import type { Session } from './holdings.ts';
 import { checkInterrupted } from './interrupt.ts';
-import type { ExportOptions, ExportResult } from './report.ts';
+import type { ExportOptions, ExportResult, RescueDeps } from './report.ts';
+import type { PoolView } from './view.ts';
 import { withChosen } from './with-chosen.ts';
 
 const pieceBytes = 1 << 20;
@@ -28,11 +32,9 @@ export async function exportVolume(options: ExportOptions): Promise<ExportResult
       next: existing.kind === 'file' ? 'choose another file, or replace it with --force' : 'choose another file',
     });
   }
-  return withChosen(options, async ({ view, chosen, warnings }) => {
-    const source = `${view.root}/${chosen.file}`;
+  return withChosen(options, async ({ view, chosen, session, warnings }) => {
     const sizeBytes = chosen.snapshot?.sizeBytes ?? chosen.volume.sizeBytes;
-    const ranges = await dataRanges(view.kernel, source);
-    const dataBytes = ranges.reduce((sum, range) => sum + range.lengthBytes, 0);
+    const { source, ranges, dataBytes } = await openSource(view, chosen, session, options, sizeBytes);
     const { availableBytes } = await target.statfs(dirname(to));
     if (dataBytes > availableBytes) {
       throw new AzekuraError(
@@ -65,6 +67,24 @@ export async function exportVolume(options: ExportOptions): Promise<ExportResult
       throw error;
     }
   });
+}
+
+/** The bytes to copy, and how many of them are data. What a device has not allocated reads as zeroes, and stays a hole. */
+async function openSource(
+  view: PoolView,
+  chosen: Chosen,
+  session: Session,
+  deps: RescueDeps,
+  sizeBytes: number,
+): Promise<{ readonly source: string; readonly ranges: readonly ByteRange[]; readonly dataBytes: number }> {
+  if (view.group) {
+    const opened = await openGroupData({ ...view, group: view.group }, chosen.file, session, deps);
+    const ranges = [{ offsetBytes: 0, lengthBytes: sizeBytes }];
+    return { source: opened.path, ranges, dataBytes: opened.dataBytes ?? sizeBytes };
+  }
+  const source = `${view.root}/${chosen.file}`;
+  const ranges = await dataRanges(view.kernel, source);
+  return { source, ranges, dataBytes: ranges.reduce((sum, range) => sum + range.lengthBytes, 0) };
 }
 
 async function dataRanges(kernel: Kernel, file: string): Promise<readonly ByteRange[]> {

@@ -3,12 +3,8 @@ import { dataFile, poolFile, poolFileCopy, recycledFolder, volumesFolder } from 
 import type { Host } from '../host/host.ts';
 import type { FileStat, Kernel } from '../host/kernel.ts';
 import { AzekuraError, toAzekuraError } from '../model/errors.ts';
-
-/** Something that may be a pool. */
-export interface Candidate {
-  readonly place: string;
-  readonly kind: 'directory' | 'image' | 'device';
-}
+import { groupCandidates } from './group.ts';
+import type { Candidate } from './view.ts';
 
 export interface Found {
   readonly candidates: readonly Candidate[];
@@ -44,7 +40,9 @@ export async function findCandidates(host: Host, path: string): Promise<Found> {
   const kernel = host.kernel(`rescue${real}`);
   const warnings: string[] = [];
   let candidates: readonly Candidate[] = [];
-  if (stat.kind === 'directory') {
+  if (real === '/dev') {
+    candidates = await groupCandidates(host);
+  } else if (stat.kind === 'directory') {
     const skip = await foldersToSkip(host);
     candidates = await walk(kernel, real, 0, skip, warnings);
   } else if (stat.kind === 'file') {
@@ -54,7 +52,7 @@ export async function findCandidates(host: Host, path: string): Promise<Found> {
   }
   if (candidates.length === 0) {
     throw new AzekuraError('FailedPrecondition', `there is no pool at ${path}`, {
-      next: 'name a pool folder, a data dir, a pool image, or a disk or partition that was given to Azekura as a whole',
+      next: 'name a pool folder, a data dir, a pool image, a disk or partition that was given to Azekura, or /dev for all disks with LVM',
     });
   }
   return { candidates, warnings };
@@ -127,13 +125,13 @@ async function probesAsXfs(kernel: Kernel, path: string): Promise<boolean> {
   return (await kernel.probeFilesystem(path).catch(() => undefined))?.filesystem === 'xfs';
 }
 
-/** The device itself, or those of its partitions that hold an XFS. */
+/** The device itself, or those of its partitions that hold an XFS; the volume groups that one of them belongs to. */
 async function devices(host: Host, kernel: Kernel, path: string): Promise<readonly Candidate[]> {
   if (await probesAsXfs(kernel, path)) return [{ place: path, kind: 'device' }];
-  const info = await host.blockDevice(path);
+  const parts = (await host.blockDevice(path))?.children ?? [];
   const found: Candidate[] = [];
-  for (const child of info?.children ?? []) {
-    if (await probesAsXfs(kernel, child)) found.push({ place: child, kind: 'device' });
+  for (const part of parts) {
+    if (await probesAsXfs(kernel, part)) found.push({ place: part, kind: 'device' });
   }
-  return found;
+  return [...found, ...(await groupCandidates(host, [path, ...parts]))];
 }

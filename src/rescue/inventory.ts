@@ -11,16 +11,11 @@ import {
 } from '../engines/file/layout.ts';
 import type { Kernel } from '../host/kernel.ts';
 import { toAzekuraError } from '../model/errors.ts';
+import { listGroup } from './group.ts';
 import { checkInterrupted } from './interrupt.ts';
-import { isSameFile, type PoolView } from './place.ts';
-import type { RescueDeps, RescuedPool, RescuedSnapshot, RescuedVolume } from './report.ts';
-
-/** What one pool holds. */
-export interface PoolContents {
-  readonly pool: RescuedPool;
-  readonly volumes: readonly RescuedVolume[];
-  readonly warnings: readonly string[];
-}
+import { isSameFile } from './place.ts';
+import type { RescueDeps, RescuedSnapshot, RescuedVolume } from './report.ts';
+import type { PoolContents, PoolView } from './view.ts';
 
 /**
  * Reads all identities of a pool. What cannot be read is listed with its problem: the data counts, not its label.
@@ -29,6 +24,7 @@ export interface PoolContents {
  */
 export async function listPool(view: PoolView, deps: RescueDeps): Promise<PoolContents | undefined> {
   const { kernel, root, candidate } = view;
+  if (view.group) return listGroup(view, deps);
   const names = (await kernel.listDirectory(root)) ?? [];
   if (![poolFile, poolFileCopy, volumesFolder].some((name) => names.includes(name))) return undefined;
   const identity = await readPoolIdentity(kernel, root);

@@ -3,10 +3,12 @@ import type { Kernel } from '../host/kernel.ts';
 import { makeCause } from '../model/cause.ts';
 import { AzekuraError, blamed } from '../model/errors.ts';
 import { choose } from './choose.ts';
-import type { PoolView } from './place.ts';
+import { openGroupData } from './group-data.ts';
+import type { Session } from './holdings.ts';
 import type { MountOptions, MountResult, UnmountOptions } from './report.ts';
 import { scan } from './scan.ts';
-import { listSessions, type Session } from './session.ts';
+import { listSessions } from './session.ts';
+import type { PoolView } from './view.ts';
 import { withChosen } from './with-chosen.ts';
 
 /**
@@ -24,7 +26,9 @@ export async function mountVolume(options: MountOptions): Promise<MountResult> {
   await refuseBusyTarget(options, kernel);
   return withChosen({ ...options, keep: true }, async ({ view, chosen, session, warnings }) => {
     const { volume, snapshot } = chosen;
-    const original = `${view.root}/${chosen.file}`;
+    const original = view.group
+      ? (await openGroupData({ ...view, group: view.group }, chosen.file, session, options)).path
+      : `${view.root}/${chosen.file}`;
     const probe = await view.kernel.probeFilesystem(original);
     if (!probe || (probe.filesystem !== 'xfs' && probe.filesystem !== 'ext4')) {
       throw new AzekuraError(
@@ -50,7 +54,7 @@ export async function mountVolume(options: MountOptions): Promise<MountResult> {
 
 const uncleanWarning =
   'the file system was not unmounted cleanly; it is shown without replaying its journal, so the newest changes may be ' +
-  'missing or torn. Use --replay to see them (needs a writable pool), or export the volume and mount the export';
+  'missing or torn. Use --replay to see them (a pool of files must be writable for that), or export the volume and mount the export';
 
 /** With a replay the kernel needs a writable device, and still writes nothing but the journal's contents. */
 function mountOptions(filesystem: 'xfs' | 'ext4', replay: boolean): readonly string[] {
@@ -58,8 +62,16 @@ function mountOptions(filesystem: 'xfs' | 'ext4', replay: boolean): readonly str
   return replay ? ['ro'] : ['ro', 'noload'];
 }
 
-/** A reflink copy takes no space but for what the replay changes. It lies where the daemon sweeps leftovers away. */
+/**
+ * A reflink copy takes no space but for what the replay changes. It lies where the daemon sweeps leftovers away. What is
+ * seen of a volume group is a copy already.
+ */
 async function copyForReplay(view: PoolView, original: string, session: Session): Promise<string> {
+  if (view.group && !view.live) return original;
+  if (view.group)
+    throw new AzekuraError('FailedPrecondition', `volume group ${view.group.group.name} is in use on this machine`, {
+      next: 'mount the volume with `azekura volume mount`, or take a snapshot and mount that',
+    });
   const copyDir = `${view.root}/${temporaryFolder}/rescue-${session.id}`;
   await session.note({ copyDir });
   await view.kernel.makeDirectory(copyDir, 0o700);

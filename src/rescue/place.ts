@@ -1,21 +1,11 @@
 import type { Host, LoopDevice } from '../host/host.ts';
 import type { FileStat, Kernel } from '../host/kernel.ts';
 import { AzekuraError, hasCode } from '../model/errors.ts';
-import type { Candidate } from './find.ts';
+import { openGroup } from './group.ts';
+import type { Session } from './holdings.ts';
+import { defaultScratchDir } from './holdings.ts';
 import type { RescueDeps } from './report.ts';
-import { defaultScratchDir, type Session } from './session.ts';
-
-/** A pool whose folder can be read now. */
-export interface PoolView {
-  readonly candidate: Candidate;
-  /** The pool's folder: the place itself, a mount of the daemon, or a temporary mount of ours. */
-  readonly root: string;
-  readonly kernel: Kernel;
-  /** Changes wait in the journal that this view does not show. */
-  readonly journalDirty: boolean;
-  /** The view is the running system's own, not a frozen look from outside. */
-  readonly live: boolean;
-}
+import type { Candidate, PoolView } from './view.ts';
 
 /**
  * Makes a pool readable. A folder is read as it is. An image or disk that is mounted is read through that mount, since a
@@ -26,6 +16,7 @@ export interface PoolView {
  *   file system cannot be mounted
  */
 export async function openPool(candidate: Candidate, session: Session, deps: RescueDeps): Promise<PoolView> {
+  if (candidate.kind === 'group') return openGroup(candidate, deps);
   const kernel = deps.host.kernel(`rescue${candidate.place}`);
   if (candidate.kind === 'directory')
     return { candidate, root: candidate.place, kernel, journalDirty: false, live: true };

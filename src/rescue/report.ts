@@ -34,7 +34,7 @@ export interface RescueReport {
 export interface RescuedPool {
   /** What to hand to mount and export: the folder, image or device. */
   readonly place: string;
-  readonly kind: 'directory' | 'image' | 'device';
+  readonly kind: 'directory' | 'image' | 'device' | 'group';
   readonly poolId?: string;
   readonly name?: string;
   /** Why the pool's own identity file cannot be read; its volumes are listed all the same. */
@@ -54,8 +54,8 @@ export interface RescuedVolume {
   /** Why the identity cannot be read; then the data is to be known by its id only. */
   readonly problem?: string;
   readonly sizeBytes: number;
-  /** Blocks in use; blocks shared with snapshots count here too. */
-  readonly allocatedBytes: number;
+  /** Blocks in use; blocks shared with snapshots count here too. Absent for thin logical volumes, which would have to be activated. */
+  readonly allocatedBytes?: number;
   /** Of the data file: RFC 3339. */
   readonly modifiedAt: string;
   readonly recycled: boolean;
@@ -74,7 +74,7 @@ export interface RescuedSnapshot {
   readonly identity?: SnapshotIdentity;
   readonly problem?: string;
   readonly sizeBytes: number;
-  readonly allocatedBytes: number;
+  readonly allocatedBytes?: number;
 }
 
 /** Which volume of a place is meant. */

@@ -1,11 +1,12 @@
 import { toAzekuraError } from '../model/errors.ts';
 import { findCandidates } from './find.ts';
 import { checkInterrupted } from './interrupt.ts';
-import { listPool, type PoolContents } from './inventory.ts';
+import { listPool } from './inventory.ts';
 import { markNewest } from './newest.ts';
-import { journalWarning, openPool, type PoolView } from './place.ts';
+import { journalWarning, openPool } from './place.ts';
 import type { RescueDeps, RescuedPool, RescuedVolume, RescueReport, ScanOptions } from './report.ts';
 import { beginSession, releaseAfterFailure, releaseLeftovers } from './session.ts';
+import type { PoolContents, PoolView } from './view.ts';
 
 /**
  * Lists what is on the named places. A place that cannot be read costs a warning, not the list of the others.
@@ -17,10 +18,11 @@ export async function scan(options: ScanOptions): Promise<RescueReport> {
   const pools: RescuedPool[] = [];
   const volumes: RescuedVolume[] = [];
   const warnings: string[] = [];
+  const seen = new Set<string>();
   let problem: unknown;
   for (const path of options.paths) {
     try {
-      await visitPools(path, options, warnings, async (_view, contents) => {
+      await visitPools(path, { ...options, seen }, warnings, async (_view, contents) => {
         pools.push(contents.pool);
         volumes.push(...contents.volumes);
       });
@@ -38,17 +40,17 @@ export async function scan(options: ScanOptions): Promise<RescueReport> {
  * Opens each pool at a path in turn, hands it to the visitor and closes it again. A pool is seen once, however many
  * ways lead to it.
  *
+ * @param deps.seen where pools were found before; those of this path are added
  * @param warnings what cannot be read is added here
  */
 export async function visitPools(
   path: string,
-  deps: RescueDeps,
+  deps: RescueDeps & { readonly seen: Set<string> },
   warnings: string[],
   visit: (view: PoolView, contents: PoolContents) => Promise<void>,
 ): Promise<void> {
   const found = await findCandidates(deps.host, path);
   warnings.push(...found.warnings);
-  const seen = new Set<string>();
   let problem: unknown;
   let readable = 0;
   for (const candidate of found.candidates) {
@@ -56,11 +58,14 @@ export async function visitPools(
     const session = beginSession(deps);
     try {
       const view = await openPool(candidate, session, deps);
-      if (seen.has(view.root)) continue;
-      seen.add(view.root);
+      if (deps.seen.has(view.root)) {
+        readable++;
+        continue;
+      }
+      deps.seen.add(view.root);
       const contents = await listPool(view, deps);
       if (contents === undefined) {
-        warnings.push(`${candidate.place} holds a file system, but no pool of Azekura`);
+        warnings.push(`${candidate.place} ${noPool(view)}`);
         continue;
       }
       readable++;
@@ -75,4 +80,10 @@ export async function visitPools(
     }
   }
   if (readable === 0 && problem !== undefined) throw problem;
+}
+
+function noPool({ group }: PoolView): string {
+  return group
+    ? `is part of volume group ${group.group.name}, which is no pool of Azekura`
+    : 'holds a file system, but no pool of Azekura';
 }

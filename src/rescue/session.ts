@@ -1,41 +1,9 @@
-import { z } from 'zod';
 import type { Host } from '../host/host.ts';
 import type { Kernel } from '../host/kernel.ts';
 import { shortId } from '../lib/id.ts';
 import type { Logger } from '../lib/log.ts';
-
-export const defaultScratchDir = '/run/azekura-rescue';
-
-/**
- * What one rescue command holds of the machine, written down before or as it is taken: so that `rescue umount` finds it
- * without any state of Azekura, and a later command gives back what a killed one left behind. Lies in a folder that a
- * reboot empties, as a reboot releases everything that is named here.
- */
-const Holdings = z.object({
-  formatVersion: z.literal(1),
-  pid: z.int(),
-  /** Mount point that the user asked for. */
-  target: z.string().optional(),
-  /** What is seen there. */
-  volumeId: z.string().optional(),
-  snapshotId: z.string().optional(),
-  filesystem: z.string().optional(),
-  volumeLoop: z.object({ device: z.string(), file: z.string() }).optional(),
-  /** Folder of the copy whose journal is replayed. */
-  copyDir: z.string().optional(),
-  poolMount: z.string().optional(),
-  poolLoop: z.object({ device: z.string(), file: z.string() }).optional(),
-});
-export type Holdings = Omit<z.infer<typeof Holdings>, 'formatVersion' | 'pid'>;
-
-export interface Session {
-  readonly id: string;
-  readonly holdings: () => Holdings;
-  /** Notes what is held from now on. */
-  note(more: Holdings): Promise<void>;
-  /** Gives everything back, top to bottom. What is still in use stays noted. @throws AzekuraError FailedPrecondition */
-  release(): Promise<void>;
-}
+import { closeGroupData } from './group-data.ts';
+import { defaultScratchDir, type Holdings, HoldingsFile, type Session } from './holdings.ts';
 
 interface SessionDeps {
   readonly host: Host;
@@ -48,7 +16,7 @@ export function beginSession(deps: SessionDeps): Session {
   return makeSession(deps, shortId(), { formatVersion: 1, pid: process.pid });
 }
 
-function makeSession(deps: SessionDeps, id: string, start: z.infer<typeof Holdings>, onDisk = false): Session {
+function makeSession(deps: SessionDeps, id: string, start: HoldingsFile, onDisk = false): Session {
   const kernel = rescueKernel(deps.host);
   const scratchDir = deps.scratchDir ?? defaultScratchDir;
   const file = `${scratchDir}/${id}.json`;
@@ -73,7 +41,7 @@ function makeSession(deps: SessionDeps, id: string, start: z.infer<typeof Holdin
 
 /** The order matters: each layer is held by the one above it. */
 async function giveBack(host: Host, kernel: Kernel, held: Holdings): Promise<void> {
-  const { target, volumeLoop, copyDir, poolMount, poolLoop } = held;
+  const { target, volumeLoop, copyDir, group, poolMount, poolLoop } = held;
   if (target !== undefined && volumeLoop !== undefined) {
     const mounts = await host.mounts();
     if (mounts.some((mount) => mount.target === target && mount.source === volumeLoop.device))
@@ -81,6 +49,7 @@ async function giveBack(host: Host, kernel: Kernel, held: Holdings): Promise<voi
   }
   if (volumeLoop) await kernel.detachLoop(volumeLoop.device, volumeLoop.file);
   if (copyDir !== undefined) await kernel.removeTree(copyDir);
+  if (group) await closeGroupData(host, group);
   if (poolMount !== undefined) {
     await kernel.unmount(poolMount);
     await kernel.removeMountPoint(poolMount);
@@ -96,7 +65,7 @@ export async function listSessions(deps: SessionDeps): Promise<readonly Session[
   for (const name of (await kernel.listDirectory(scratchDir)) ?? []) {
     if (!name.endsWith('.json')) continue;
     const text = await kernel.readTextFile(`${scratchDir}/${name}`);
-    const parsed = Holdings.safeParse(parseJson(text ?? ''));
+    const parsed = HoldingsFile.safeParse(parseJson(text ?? ''));
     if (parsed.success) sessions.push(makeSession(deps, name.slice(0, -'.json'.length), parsed.data, true));
   }
   return sessions;
@@ -109,7 +78,7 @@ export async function listSessions(deps: SessionDeps): Promise<readonly Session[
 export async function releaseLeftovers(deps: SessionDeps): Promise<void> {
   const mounts = await deps.host.mounts();
   for (const session of await listSessions(deps)) {
-    const held = session.holdings() as z.infer<typeof Holdings>;
+    const held = session.holdings() as HoldingsFile;
     if (isAlive(held.pid)) continue;
     if (mounts.some((mount) => mount.target === held.target && mount.source === held.volumeLoop?.device)) continue;
     try {

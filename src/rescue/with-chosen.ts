@@ -1,11 +1,13 @@
 import { type Chosen, choose } from './choose.ts';
 import { findCandidates } from './find.ts';
+import type { Session } from './holdings.ts';
 import { listPool } from './inventory.ts';
 import { markNewest } from './newest.ts';
-import { journalWarning, openPool, type PoolView } from './place.ts';
+import { journalWarning, openPool } from './place.ts';
 import type { RescueDeps, VolumeChoice } from './report.ts';
 import { scan } from './scan.ts';
-import { beginSession, releaseAfterFailure, releaseLeftovers, type Session } from './session.ts';
+import { beginSession, releaseAfterFailure, releaseLeftovers } from './session.ts';
+import type { PoolView } from './view.ts';
 
 interface Opened {
   readonly view: PoolView;

@@ -126,6 +126,8 @@ const scenes: Readonly<
       ['attachment', 'MountFailed'],
     ],
   },
+  DiskStays: { at: 'pool' },
+  DiskRefused: { at: 'pool' },
   DiskFailing: { at: 'pool', symptoms: [['pool', 'PoolDiskMissing']] },
   PoolDraining: { at: 'pool', symptoms: [['volume', 'PoolNotFound']] },
   PoolNotFound: { at: 'volume' },

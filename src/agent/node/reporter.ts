@@ -97,7 +97,9 @@ export class NodeReporter {
   async #look(facts: HostFacts): Promise<void> {
     const { host, log, clock } = this.#context.deps;
     try {
-      this.#devices = (await host.blockDevices()).filter((device) => !notForPools.test(device.path)).map(describe);
+      this.#devices = (await host.blockDevices())
+        .filter(({ path, sizeBytes }) => !notForPools.test(path) && sizeBytes > 0)
+        .map(describe);
     } catch (err) {
       log.warn({ err }, 'the disks of this machine could not be listed');
     }

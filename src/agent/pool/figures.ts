@@ -36,6 +36,7 @@ export function poolFigures(
     ...(seen.path === undefined ? {} : { path: seen.path }),
     ...(seen.filesystem === undefined ? {} : { filesystem: seen.filesystem }),
     ...deviceClassOf(pool, seen),
+    ...(seen.disks === undefined ? {} : { disks: [...seen.disks] }),
     ...(seen.present
       ? { capacityBytes, freeBytes, usedBytes: Math.max(0, capacityBytes - freeBytes), reserveBytes: room.reserveBytes }
       : {}),

@@ -67,7 +67,10 @@ async function keep(context: AgentContext, pool: Pool): Promise<void> {
   }
   if (!context.servedPools.has(pool.metadata.name)) await sweep(context, current);
   await context.tasks.settle(pool.metadata.uid, 'Succeeded');
-  if (seen.present && (await maintain(context, current))) seen = await pools.observe(poolRef(current));
+  if (seen.present && (await maintain(context, current))) {
+    seen = await pools.observe(poolRef(current));
+    context.trigger(keys.pool(pool.metadata.name));
+  }
   await report(context, current, seen);
   if (seen.present && scanDue(context, current)) context.trigger(keys.orphans(pool.metadata.name));
   if (!seen.present) {

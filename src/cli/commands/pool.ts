@@ -12,6 +12,7 @@ import { examples } from '../help.ts';
 import { printList, printResult } from '../output.ts';
 import { named, waitFor } from '../wait.ts';
 import { orphanSection, registerPoolAdopt } from './pool-adopt.ts';
+import { diskSection, registerPoolDisks } from './pool-disks.ts';
 import { registerPoolEnd } from './pool-end.ts';
 
 interface AddOptions {
@@ -84,6 +85,7 @@ export function register(group: Command, context: Context): void {
       const pool = await client.get('Pool', parseName(name, 'pool'));
       const replicas = await client.list('Replica', { fieldSelector: `spec.poolName=${name}` });
       return describe(context, pool, [
+        ...(pool.status.disks.length > 0 ? [diskSection(pool)] : []),
         orphanSection(pool),
         { title: 'volumes', lines: replicas.map((replica) => `${replica.spec.volumeName}  ${replica.status.phase}`) },
       ]);
@@ -91,6 +93,7 @@ export function register(group: Command, context: Context): void {
   examples(show, ['pool show main', 'pool show main -o yaml']);
 
   registerCordon(group, context, 'Pool', 'main');
+  registerPoolDisks(group, context);
   registerPoolAdopt(group, context);
   registerPoolEnd(group, context);
 }

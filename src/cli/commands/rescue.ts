@@ -27,13 +27,13 @@ export function register(group: Command, context: Context): void {
         printReport(context, await rescue.scan({ ...deps, paths: paths.map((path) => resolve(path)) })),
       ),
     );
-  examples(list, ['rescue list /var/lib/azekura', 'rescue list /dev/sdb /mnt/old/pool.img']);
+  examples(list, ['rescue list /var/lib/azekura', 'rescue list /dev/sdb /mnt/old/pool.img', 'rescue list /dev']);
 
   const mount = group
     .command('mount <path> <volume> <target>')
     .summary('mount a volume or snapshot read-only')
     .option('--snapshot <snapshot>', 'a snapshot of the volume')
-    .option('--replay', 'replay the journal on a copy in the pool; the original stays as it is')
+    .option('--replay', 'replay the journal on a copy; the original stays as it is')
     .option('--writable', 'allow changes of the place: replays the journal of its file system')
     .action(async (path: string, volume: string, target: string, options: Options) =>
       withRescue(context, options, async (rescue, deps) => {
@@ -152,7 +152,7 @@ async function printReport(context: Context, report: RescueReport): Promise<void
       volume.volumeId,
       identity?.claim ? `${identity.claim.namespace}/${identity.claim.name}` : '',
       formatBytes(volume.sizeBytes),
-      formatBytes(volume.allocatedBytes),
+      volume.allocatedBytes === undefined ? '' : formatBytes(volume.allocatedBytes),
       age(volume.modifiedAt, now),
       volume.place,
       state.filter((part) => part !== '').join(', '),
@@ -163,7 +163,7 @@ async function printReport(context: Context, report: RescueReport): Promise<void
         snapshot.snapshotId,
         '',
         formatBytes(snapshot.sizeBytes),
-        formatBytes(snapshot.allocatedBytes),
+        snapshot.allocatedBytes === undefined ? '' : formatBytes(snapshot.allocatedBytes),
         age(snapshot.identity?.cutAt, now),
         '',
         snapshot.problem ?? 'snapshot',

@@ -8,6 +8,7 @@ import { createVolume } from './create-volume.ts';
 import { deleteVolume, purgeVolume, undeleteVolume } from './delete-volume.ts';
 import { mountVolume, unmountVolume } from './mount.ts';
 import { attachVolume, detachVolume, publishPath, stageVolume, unpublishPath, unstageVolume } from './node-use.ts';
+import { changeDisks } from './pool-disks.ts';
 import { cordonNode, createPool, drainPool, removePool, updatePool } from './pools.ts';
 import { createSnapshot, createSnapshotGroup, deleteSnapshot, deleteSnapshotGroup } from './snapshots.ts';
 import { stampedStore } from './stamped-store.ts';
@@ -44,6 +45,7 @@ export function createOperations(deps: OperationsDeps): Operations {
     createPool: (request) => createPool(context, request),
     updatePool: (name, spec) => updatePool(context, name, spec),
     drainPool: (name, options = {}) => drainPool(context, name, options),
+    changeDisks: (name, request) => changeDisks(context, name, request),
     removePool: (name, options = {}) => removePool(context, name, options),
     adoptPool: (name, request) => adoptPool(context, name, request),
     createClass: (name, spec) => createClass(context, name, spec),

@@ -64,7 +64,7 @@ export async function createPool(
   }
 }
 
-function checkPath(path: string): void {
+export function checkPath(path: string): void {
   if (posix.normalize(path) === path && (path === '/' || !path.endsWith('/')) && !path.includes('\0')) return;
   throw new AzekuraError('InvalidArgument', `"${path.slice(0, 128)}" is not a path in its shortest form`, {
     next: 'give an absolute path without "." and ".."',
@@ -72,10 +72,17 @@ function checkPath(path: string): void {
 }
 
 /** Two pools in one place would each count its space as their own. */
-function refuseSamePlace({ view }: OperationsContext, spec: PoolSpec): void {
+export function refuseSamePlace(
+  { view }: OperationsContext,
+  spec: Pick<PoolSpec, 'nodeName' | 'source'>,
+  except?: string,
+): void {
   const other = view.pools
     .list()
-    .find((pool) => pool.spec.nodeName === spec.nodeName && overlap(spec.source, pool.spec.source));
+    .find(
+      (pool) =>
+        pool.metadata.name !== except && pool.spec.nodeName === spec.nodeName && overlap(spec.source, pool.spec.source),
+    );
   if (other)
     throw new AzekuraError(
       'FailedPrecondition',

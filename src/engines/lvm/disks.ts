@@ -1,9 +1,12 @@
+import { createHash } from 'node:crypto';
 import type { BlockDeviceInfo } from '../../host/host.ts';
+import { dashed, type LvmLabel } from '../../host/lvm/label.ts';
 import { formatBytes } from '../../lib/quantity.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
 import type { EngineDeps, PoolRef } from '../contract.ts';
-import { type FoundDisk, readDisks } from './find.ts';
+import type { LvmContext } from './context.ts';
+import { readDisks } from './find.ts';
 import { minimumDiskBytes } from './sizing.ts';
 
 /** A disk that may become part of a pool. */
@@ -11,6 +14,8 @@ export interface NewDisk {
   readonly info: BlockDeviceInfo;
   /** It holds something that the user has agreed to lose. */
   readonly overwrite: boolean;
+  /** An interrupted attempt has made it a physical volume for this pool. */
+  readonly prepared: boolean;
 }
 
 /**
@@ -39,13 +44,18 @@ export async function checkDisks(
       throw unusable(`${path} is not a block device (${stat.kind})`, 'name the device itself, not a link to it');
     const info = known.find((one) => one.path === path);
     if (!info) throw unusable(`${path} is not known to the kernel as a disk`);
-    checked.push(checkDisk(info, confirmedIds, labelled));
+    const label = labelled.find(({ node }) => node.path === path)?.label;
+    checked.push({ ...checkDisk(info, confirmedIds, label), prepared: isPrepared(pool, path, label) });
   }
   if (new Set(paths).size !== paths.length) throw unusable('a disk is named twice', 'name each disk once');
   return checked;
 }
 
-function checkDisk(info: BlockDeviceInfo, confirmedIds: readonly string[], labelled: readonly FoundDisk[]): NewDisk {
+function checkDisk(
+  info: BlockDeviceInfo,
+  confirmedIds: readonly string[],
+  label: LvmLabel | undefined,
+): Omit<NewDisk, 'prepared'> {
   const { path } = info;
   if (info.readOnly) throw unusable(`${path} is read-only`);
   if (info.sizeBytes < minimumDiskBytes)
@@ -58,7 +68,6 @@ function checkDisk(info: BlockDeviceInfo, confirmedIds: readonly string[], label
   if (mount !== undefined) throw unusable(`${path} is mounted at ${mount}`, 'unmount it first');
   if (info.children.length > 0)
     throw unusable(`${path} is in use by ${info.children.join(', ')}`, 'name a disk that nothing uses, or a partition');
-  const label = labelled.find(({ node }) => node.path === path)?.label;
   const group = label?.group?.name;
   if (group !== undefined)
     throw unusable(
@@ -74,6 +83,34 @@ function checkDisk(info: BlockDeviceInfo, confirmedIds: readonly string[], label
       `to overwrite it, confirm with its id: --confirm ${id}`,
     );
   return { info, overwrite: true };
+}
+
+/** The id of a disk that is prepared for a pool follows from both: that is how it is known again after a crash. */
+export function ownPvUuid(pool: PoolRef, path: string): string {
+  const alphabet = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';
+  const bytes = createHash('sha256').update(`azekura pool ${pool.name} disk ${path}`).digest();
+  return dashed([...bytes].map((byte) => alphabet[byte % alphabet.length]).join(''));
+}
+
+function isPrepared(pool: PoolRef, path: string, label: LvmLabel | undefined): boolean {
+  return label !== undefined && !label.group && label.pvUuid === ownPvUuid(pool, path);
+}
+
+/** What a user would type for those of the disks that an interrupted attempt has prepared: they count as blank. */
+export async function preparedIds(
+  { deps }: Pick<LvmContext, 'deps'>,
+  pool: PoolRef,
+  paths: readonly string[],
+): Promise<readonly string[]> {
+  const { disks } = await readDisks(deps);
+  const prepared = new Set(
+    disks
+      .filter(({ node, label }) => paths.includes(node.path) && isPrepared(pool, node.path, label))
+      .map(({ node }) => node.path),
+  );
+  if (prepared.size === 0) return [];
+  const devices = await deps.host.blockDevices();
+  return devices.filter(({ path }) => prepared.has(path)).map(({ serial, path }) => serial ?? path);
 }
 
 export function unusable(message: string, next = 'choose another disk'): AzekuraError {

@@ -30,7 +30,7 @@ export const lvmEngine: EngineDefinition = {
     onlineExpansion: true,
     move: 'no',
     recycle: true,
-    rescue: false,
+    rescue: true,
   },
   parameters: LvmParameters,
   poolSources: ['disks', 'volumeGroup'],

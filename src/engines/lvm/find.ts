@@ -16,6 +16,8 @@ export interface FoundGroup {
   /** Where each physical volume is now, by its id. */
   readonly devices: ReadonlyMap<string, BlockNode>;
   readonly missing: readonly PhysicalVolume[];
+  /** Disks of this machine that could not be read, by path. */
+  readonly unreadable: ReadonlyMap<string, AzekuraError>;
 }
 
 /** A physical volume on one device. */
@@ -23,6 +25,9 @@ export interface FoundDisk {
   readonly node: BlockNode;
   readonly label: LvmLabel;
 }
+
+/** What looking takes. */
+export type LookDeps = Pick<EngineDeps, 'host' | 'clock'>;
 
 /** Whoever needs the answer of a disk waits for it so long; whoever does not, only for a moment. */
 const labelDeadlineMs = 30_000;
@@ -38,12 +43,12 @@ export interface Disks {
  * Reads the labels of all disks that could hold one, each in a domain of its own: one that does not answer costs itself,
  * and from then on it is not asked again until it answers.
  */
-export async function readDisks(deps: EngineDeps): Promise<Disks> {
+export async function readDisks(deps: LookDeps): Promise<Disks> {
   return (await startReading(deps, await candidates(deps))).all;
 }
 
 /** What a RAID or a path of several is made of shows the label too, and is not to be written to. */
-async function candidates(deps: EngineDeps): Promise<readonly BlockNode[]> {
+async function candidates(deps: LookDeps): Promise<readonly BlockNode[]> {
   const nodes = await deps.host.blockNodes({ mapped: (uuid) => !uuid.startsWith('LVM-') });
   const stacked = new Set(
     nodes.filter(({ kind }) => kind === 'mapped' || kind === 'raid').flatMap(({ slaves }) => slaves),
@@ -53,7 +58,7 @@ async function candidates(deps: EngineDeps): Promise<readonly BlockNode[]> {
 
 /** @returns what is known after a moment, and all of it when every disk has answered or has been given up */
 async function startReading(
-  deps: EngineDeps,
+  deps: LookDeps,
   nodes: readonly BlockNode[],
 ): Promise<{ readonly soon: Disks; readonly all: Promise<Disks> }> {
   const disks: FoundDisk[] = [];
@@ -80,7 +85,7 @@ async function startReading(
 }
 
 /** The disks of a group whose thin pool is active, from what it stands on: no disk has to be asked for that. */
-async function hintedDisks(deps: EngineDeps, group: string): Promise<readonly BlockNode[]> {
+async function hintedDisks(deps: LookDeps, group: string): Promise<readonly BlockNode[]> {
   const prefix = mappedName(group, '');
   const parts = await deps.host.blockNodes({
     mappedOnly: true,
@@ -91,7 +96,7 @@ async function hintedDisks(deps: EngineDeps, group: string): Promise<readonly Bl
 }
 
 /** Reads the group's text from the disk that has the newest version of it. @returns undefined when none can be read */
-export async function readGroup(deps: EngineDeps, disks: readonly FoundDisk[]): Promise<FoundGroup | undefined> {
+export async function readGroup(deps: LookDeps, disks: readonly FoundDisk[]): Promise<FoundGroup | undefined> {
   const newest = [...disks].sort((a, b) => (b.label.group?.seqno ?? -1) - (a.label.group?.seqno ?? -1));
   for (const { node, label } of newest) {
     if (!label.group) continue;
@@ -101,7 +106,7 @@ export async function readGroup(deps: EngineDeps, disks: readonly FoundDisk[]): 
     const devices = new Map<string, BlockNode>();
     for (const disk of disks) devices.set(disk.label.pvUuid, disk.node);
     const missing = group.physical.filter((pv) => pv.missing || !devices.has(pv.id));
-    return { group, entries: new Entries(group), devices, missing };
+    return { group, entries: new Entries(group), devices, missing, unreadable: new Map() };
   }
   return undefined;
 }
@@ -158,7 +163,7 @@ async function groupAmong(
   deps: EngineDeps,
   pool: PoolRef,
   name: string,
-  { disks }: Disks,
+  { disks, silent }: Disks,
 ): Promise<FoundGroup | undefined> {
   // Disks whose own text cannot be read belong to whatever group lists them.
   const orphans = disks.filter(({ label }) => !label.group);
@@ -166,7 +171,7 @@ async function groupAmong(
   for (const members of byGroup(disks.filter(({ label }) => label.group)).values()) {
     if (!members.some(({ label }) => label.group?.name === name)) continue;
     const group = await readGroup(deps, [...members, ...orphans]);
-    if (group) found.push(group);
+    if (group) found.push({ ...group, unreadable: new Map(silent.map(({ node, problem }) => [node.path, problem])) });
   }
   return found.find(({ group }) => pool.poolId !== undefined && poolIdOf(group.tags) === pool.poolId) ?? found[0];
 }

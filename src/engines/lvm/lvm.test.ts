@@ -100,6 +100,7 @@ function groupOf(volumes: readonly LogicalVolume[]): VolumeGroup {
     name: 'g',
     id: 'g',
     seqno: 1,
+    writtenMs: 0,
     extentBytes: 4 * 2 ** 20,
     status: ['WRITE'],
     tags: [],

@@ -9,6 +9,7 @@ import type { PoolObservation, PoolRef } from '../contract.ts';
 import { type LvmContext, mappedNodes } from './context.ts';
 import type { Entry } from './entries.ts';
 import { type FoundGroup, findPool, foreignCause, lookFor, missingCause } from './find.ts';
+import { changeDisks, describeDisks, planDisks } from './pool-disks.ts';
 import { diskMissing } from './pool-open.ts';
 import { stoppedBecause, thinPoolStatus } from './repair.ts';
 import { capacityOf, thinGrowth } from './sizing.ts';
@@ -33,18 +34,33 @@ export async function observePool(context: LvmContext, pool: PoolRef): Promise<P
 async function look(context: LvmContext, pool: PoolRef, found: FoundGroup): Promise<PoolObservation> {
   const { group, entries, missing } = found;
   const causes: Cause[] = [];
+  for (const { deviceHint } of missing) {
+    const problem = found.unreadable.get(deviceHint);
+    if (problem)
+      causes.push(
+        problem.blame ?? makeCause('DiskFailing', { pool: pool.name, disk: deviceHint, problem: problem.message }),
+      );
+  }
   if (missing.length > 0) causes.push(diskMissing(pool, group, missing));
   if (!group.status.includes('WRITE')) causes.push(makeCause('PoolReadOnly', { pool: pool.name }));
-  causes.push(...(await raidCauses(context, pool, found)), ...diskCauses(pool, found));
+  const failing = await failingDisks(context, found);
+  causes.push(...(await raidCauses(context, pool, found)));
+  for (const [id, problem] of failing) causes.push(diskFailing(pool, found, id, problem));
+  causes.push(...(await planDisks(context, pool, found)).causes);
   const { capacityBytes, freeBytes: freeInGroup } = capacityOf(group);
   const path = `/dev/${group.name}`;
   const deviceClass = classOf([...found.devices.values()]);
-  const told = { path, filesystem: 'lvm', ...(deviceClass ? { deviceClass } : {}) };
+  const disks = describeDisks(pool, found);
+  const told = { path, filesystem: 'lvm', disks, ...(deviceClass ? { deviceClass } : {}) };
   const thin = entries.thinPool;
   const status = thin && (await thinPoolStatus(context, pool, found, thin));
   // Not active, after a reboot: open() brings it up.
   if (!thin || !status)
-    return { ...absent(causes[0] ?? missingCause(pool)), causes: causes.length > 0 ? causes : [missingCause(pool)] };
+    return {
+      ...absent(causes[0] ?? missingCause(pool)),
+      disks,
+      causes: causes.length > 0 ? causes : [missingCause(pool)],
+    };
   const problem = stoppedBecause(status);
   if (problem !== undefined) {
     const volumes = (await attachedLabels(context, found)).join(', ') || 'the volumes of the pool';
@@ -103,13 +119,21 @@ async function raidCauses(context: LvmContext, pool: PoolRef, found: FoundGroup)
   return degraded.length > 0 ? [makeCause('PoolDegraded', { pool: pool.name, which: degraded.join(', ') })] : [];
 }
 
-/** Errors that disks have reported since boot, of a kind that counts them. */
-function diskCauses(pool: PoolRef, { devices }: FoundGroup): Cause[] {
-  return [...devices.values()].flatMap(({ path, ioErrors }) =>
-    ioErrors !== undefined && ioErrors > 0
-      ? [makeCause('DiskFailing', { pool: pool.name, disk: path, problem: `${ioErrors} I/O errors since boot` })]
-      : [],
-  );
+/** Disks that report errors, by id, with one clause each: errors since boot, of a kind that counts them, or SMART. */
+async function failingDisks(context: LvmContext, { devices }: FoundGroup): Promise<ReadonlyMap<string, string>> {
+  const failing = new Map<string, string>();
+  for (const [id, { path, ioErrors }] of devices) {
+    const problem =
+      ioErrors !== undefined && ioErrors > 0
+        ? `${ioErrors} I/O errors since boot`
+        : await context.deps.host.diskProblem(path);
+    if (problem !== undefined) failing.set(id, problem);
+  }
+  return failing;
+}
+
+function diskFailing(pool: PoolRef, { devices }: FoundGroup, id: string, problem: string): Cause {
+  return makeCause('DiskFailing', { pool: pool.name, disk: devices.get(id)?.path ?? id, problem });
 }
 
 /** The slowest disk decides. */
@@ -140,6 +164,10 @@ export async function maintainPool(context: LvmContext, pool: PoolRef): Promise<
   const status = thin && (await thinPoolStatus(context, pool, found, thin));
   if (!thin || !status || found.missing.length > 0 || stoppedBecause(status) !== undefined || status.state === 'failed')
     return [];
+  const failing = await failingDisks(context, found);
+  const plan = await planDisks(context, pool, found, new Set(failing.keys()));
+  const changed = await changeDisks(context, pool, found, plan);
+  if (changed.length > 0) return changed;
   const { group } = found;
   const done: string[] = [];
   const moreMetadata = metadataGrowthBytes(found, thin, status);

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import {
   lvactivate,
   lvconvertThinPool,
@@ -6,7 +6,6 @@ import {
   lvcreateThinPool,
   lvdeactivate,
   lvremove,
-  pvcreate,
   pvremove,
   vgcreate,
   vgremove,
@@ -14,16 +13,16 @@ import {
 } from '../../host/lvm/argv.ts';
 import type { VolumeGroup } from '../../host/lvm/group.ts';
 import { freeExtents } from '../../host/lvm/group.ts';
-import { dashed } from '../../host/lvm/label.ts';
 import { lvmFailed } from '../../host/lvm/run.ts';
 import { formatBytes } from '../../lib/quantity.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
 import type { PoolInspection, PoolRef } from '../contract.ts';
 import { inUse, type LvmContext, mappedNode, mappedNodes } from './context.ts';
-import { checkDisks, type NewDisk, unusable } from './disks.ts';
+import { checkDisks, type NewDisk, preparedIds, unusable } from './disks.ts';
 import { Entries, thinPoolName } from './entries.ts';
-import { type FoundGroup, findPool, foreignCause, groupNameOf, lookFor, missingCause, readDisks } from './find.ts';
+import { type FoundGroup, findPool, foreignCause, groupNameOf, lookFor, missingCause } from './find.ts';
+import { describePlan, planDisks, prepareDisk } from './pool-disks.ts';
 import { repairPool } from './repair.ts';
 import {
   capacityOf,
@@ -41,7 +40,7 @@ import { poolIdOf, poolTag, writeTags } from './tags.ts';
 export async function inspectPool(context: LvmContext, pool: PoolRef): Promise<PoolInspection> {
   const { deps } = context;
   const found = await lookFor(deps, pool);
-  if (found) return inspectGroup(pool, found);
+  if (found) return inspectGroup(context, pool, found);
   if (pool.poolId !== undefined || pool.source.kind !== 'disks')
     throw blamed('NotFound', missingCause(pool), {
       next: 'look for the volume group with vgs, and for its disks with pvs',
@@ -61,7 +60,7 @@ export async function inspectPool(context: LvmContext, pool: PoolRef): Promise<P
   return { plan, capacityBytes: bytes, existing: false, warnings: [] };
 }
 
-function inspectGroup(pool: PoolRef, found: FoundGroup): PoolInspection {
+async function inspectGroup(context: LvmContext, pool: PoolRef, found: FoundGroup): Promise<PoolInspection> {
   const { group, entries } = found;
   checkGroup(pool, found);
   const foreign = foreignCause(pool, found);
@@ -78,7 +77,14 @@ function inspectGroup(pool: PoolRef, found: FoundGroup): PoolInspection {
           ? [`leave its other volumes as they are: ${others.map(({ name }) => name).join(', ')}`]
           : []),
       ];
-  return { plan, capacityBytes, existing: ours, warnings: [] };
+  const disks = await planDisks(context, pool, found);
+  const changes = describePlan(found, disks);
+  return {
+    plan: ours && changes.length > 0 ? changes : [...plan, ...changes],
+    capacityBytes,
+    existing: ours,
+    warnings: disks.causes,
+  };
 }
 
 /** @throws AzekuraError FailedPrecondition for a group that is not this machine's to use */
@@ -117,29 +123,8 @@ export function diskMissing(pool: PoolRef, group: VolumeGroup, missing: FoundGro
 async function newDisks(context: LvmContext, pool: PoolRef): Promise<readonly NewDisk[]> {
   const { source } = pool;
   if (source.kind !== 'disks') throw new AzekuraError('Internal', 'only a pool of disks has new disks');
-  const { disks } = await readDisks(context.deps);
-  const prepared = new Set(
-    disks
-      .filter(({ node, label }) => !label.group && label.pvUuid === ownPvUuid(pool, node.path))
-      .map(({ node }) => node.path),
-  );
-  return checkDisks(context.deps, pool, source.disks, [
-    ...(source.confirmedIds ?? []),
-    ...(await idsOf(context, prepared)),
-  ]);
-}
-
-async function idsOf(context: LvmContext, paths: ReadonlySet<string>): Promise<readonly string[]> {
-  if (paths.size === 0) return [];
-  const devices = await context.deps.host.blockDevices();
-  return devices.filter(({ path }) => paths.has(path)).map(({ serial, path }) => serial ?? path);
-}
-
-/** The id of a disk that is prepared for a pool follows from both: that is how it is known again after a crash. */
-function ownPvUuid(pool: PoolRef, path: string): string {
-  const alphabet = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';
-  const bytes = createHash('sha256').update(`azekura pool ${pool.name} disk ${path}`).digest();
-  return dashed([...bytes].map((byte) => alphabet[byte % alphabet.length]).join(''));
+  const prepared = await preparedIds(context, pool, source.disks);
+  return checkDisks(context.deps, pool, source.disks, [...(source.confirmedIds ?? []), ...prepared]);
 }
 
 /** Makes or opens a pool; see EnginePools.open. */
@@ -169,6 +154,7 @@ async function makeGroup(context: LvmContext, pool: PoolRef, name: string): Prom
     name,
     id: '',
     seqno: 0,
+    writtenMs: 0,
     extentBytes,
     status: [],
     tags: [],
@@ -177,19 +163,15 @@ async function makeGroup(context: LvmContext, pool: PoolRef, name: string): Prom
     physical: [],
     volumes: [],
   };
-  const blank: FoundGroup = { group: nothing, entries: new Entries(nothing), devices: new Map(), missing: [] };
+  const blank: FoundGroup = {
+    group: nothing,
+    entries: new Entries(nothing),
+    devices: new Map(),
+    missing: [],
+    unreadable: new Map(),
+  };
+  for (const disk of disks) await prepareDisk(context, pool, blank, disk);
   const moreDevices = paths;
-  const { disks: labelled } = await readDisks(context.deps);
-  for (const { info, overwrite } of disks) {
-    const uuid = ownPvUuid(pool, info.path);
-    if (labelled.some(({ node, label }) => node.path === info.path && label.pvUuid === uuid)) continue;
-    if (overwrite)
-      await context.deps.steps.run('lvm.pool.wipe', () =>
-        context.deps.host.exec(['wipefs', '--all', '--force', info.path], { domain: `pool/${pool.name}` }),
-      );
-    const argv = pvcreate(info.path, { uuid, metadataBytes: groupMetadataBytes });
-    await context.run('pool.disk', pool, blank, argv, { moreDevices });
-  }
   const tags = [poolTag(randomUUID())];
   const argv = vgcreate(name, paths, { tags, extentBytes, metadataBytes: groupMetadataBytes });
   await context.run('pool.group', pool, blank, argv, { moreDevices });

@@ -27,11 +27,16 @@ export const pvchangeAllocatable = (device: string, allocatable: boolean): LvmAr
   device,
 ];
 
-/** Moves what lies on a disk to the others of the group; interrupted, the same command without a device goes on. */
-export const pvmove = (device: string): LvmArgv => ['pvmove', '--interval', '1', '--atomic', device];
+/** Moves extents of a disk to the others of the group; interrupted, the command without a device goes on. */
+export const pvmove = (device: string, fromExtent: number, extents: number): LvmArgv => [
+  'pvmove',
+  yes,
+  '--interval',
+  '1',
+  `${device}:${fromExtent}-${fromExtent + extents - 1}`,
+];
 /** Goes on with a move that was interrupted. */
-export const pvmoveResume = (): LvmArgv => ['pvmove', '--interval', '1'];
-export const pvmoveAbort = (): LvmArgv => ['pvmove', '--abort'];
+export const pvmoveResume = (): LvmArgv => ['pvmove', yes, '--interval', '1'];
 
 export function vgcreate(
   group: string,
@@ -43,6 +48,15 @@ export function vgcreate(
   return ['vgcreate', yes, ...sizes, ...tags(options.tags), group, ...devices];
 }
 
+/** Gives copies of disks, all of one group, ids and a name of their own: it can be used beside the original then. */
+export const vgimportclone = (group: string, devices: readonly string[]): LvmArgv => [
+  'vgimportclone',
+  yes,
+  '--basevgname',
+  group,
+  ...devices,
+];
+export const vgdeactivate = (group: string): LvmArgv => ['vgchange', yes, '--activate', 'n', group];
 export const vgextend = (group: string, device: string): LvmArgv => ['vgextend', yes, group, device];
 export const vgreduce = (group: string, device: string): LvmArgv => ['vgreduce', yes, group, device];
 export const vgremove = (group: string): LvmArgv => ['vgremove', yes, group];
@@ -248,6 +262,26 @@ export const dmMessage = (name: string, ...message: readonly string[]): Argv => 
   '0',
   ...message,
 ];
+
+/**
+ * A device with the contents of another, which is only ever read: what is written to it goes to a device of its own
+ * (Documentation/admin-guide/device-mapper/snapshot.rst; a chunk of 16 sectors, with a header that hides what it holds).
+ */
+export const dmOverlay = (
+  name: string,
+  uuid: string,
+  sizeBytes: number,
+  devices: { readonly origin: string; readonly changes: string },
+): Argv => [
+  'dmsetup',
+  'create',
+  name,
+  '--uuid',
+  uuid,
+  '--table',
+  `0 ${sizeBytes / 512} snapshot ${devices.origin} ${devices.changes} P 16`,
+];
+export const dmRemove = (name: string): Argv => ['dmsetup', 'remove', '--retry', name];
 
 export const thinUsage = (metadata: string): Argv => [
   'thin_ls',

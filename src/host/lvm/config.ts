@@ -4,6 +4,8 @@ export interface LvmScope {
   readonly devices: readonly string[];
   /** Folder of the group's metadata backups. */
   readonly backupDir?: string;
+  /** The devices bear uuids of logical volumes, which LVM mostly leaves out. */
+  readonly onVolumes?: boolean;
 }
 
 /** The lock folder of every LVM on the machine: a container must see the host's. */
@@ -22,7 +24,7 @@ export function lvmConfig(scope: LvmScope): string {
   const backup =
     scope.backupDir === undefined ? 'backup=0 archive=0' : `backup=1 archive=0 backup_dir=${quote(scope.backupDir)}`;
   return [
-    `devices{filter=${filter} global_filter=${filter} use_devicesfile=0 scan_lvs=0 obtain_device_list_from_udev=0` +
+    `devices{filter=${filter} global_filter=${filter} use_devicesfile=0 scan_lvs=${scope.onVolumes ? 1 : 0} obtain_device_list_from_udev=0` +
       ' external_device_info_source="none" multipath_component_detection=0 issue_discards=0}',
     `global{locking_type=1 locking_dir=${quote(lockFolder)} wait_for_locks=0 use_lvmpolld=0 notify_dbus=0 event_activation=0}`,
     'activation{udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 error_when_full=1}',

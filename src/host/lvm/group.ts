@@ -5,6 +5,8 @@ export interface VolumeGroup {
   readonly name: string;
   readonly id: string;
   readonly seqno: number;
+  /** When this version of it was written: milliseconds since the epoch, by the clock of the machine then. */
+  readonly writtenMs: number;
   readonly extentBytes: number;
   /** RESIZEABLE, READ, WRITE, EXPORTED, CLUSTERED … */
   readonly status: readonly string[];
@@ -75,6 +77,7 @@ export function parseGroup(text: string): VolumeGroup {
     name,
     id: string(body.id),
     seqno: number(body.seqno),
+    writtenMs: number(root.creation_time) * 1000,
     extentBytes,
     status: strings(body.status),
     tags: strings(body.tags),
@@ -162,14 +165,32 @@ function strings(value: LvmValue | undefined): readonly string[] {
   return Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : [];
 }
 
-/** Extents of the group that belong to no volume: all minus those that volumes with areas on disks take. */
+/** Extents that belong to no volume, on disks that are there and may be used. */
 export function freeExtents(group: VolumeGroup): number {
-  const all = group.physical.reduce((sum, pv) => sum + (pv.missing ? 0 : pv.extents), 0);
-  const present = new Set(group.physical.filter((pv) => !pv.missing).map((pv) => pv.key));
-  let used = 0;
-  for (const volume of group.volumes)
-    for (const segment of volume.segments) used += extentsOnDisks(segment, (key) => present.has(key));
-  return all - used;
+  return group.physical.reduce(
+    (sum, pv) => sum + (pv.missing || !pv.allocatable ? 0 : pv.extents - usedExtents(group, pv.key)),
+    0,
+  );
+}
+
+/** Extents of one disk that volumes have, by the key of its physical volume. */
+export function usedExtents(group: VolumeGroup, key: string): number {
+  return usedRanges(group, key).reduce((sum, { extents }) => sum + extents, 0);
+}
+
+/** Where on a disk volumes lie, in ascending order. */
+export function usedRanges(
+  group: VolumeGroup,
+  key: string,
+): readonly { readonly startExtent: number; readonly extents: number }[] {
+  return group.volumes
+    .flatMap(({ segments }) => segments)
+    .flatMap((segment) => {
+      const extents = extentsOnDisks(segment, (on) => on === key);
+      const mine = segment.areas.filter(({ on }) => on === key);
+      return mine.map(({ startExtent }) => ({ startExtent, extents: extents / mine.length }));
+    })
+    .sort((a, b) => a.startExtent - b.startExtent);
 }
 
 /** Extents that a segment takes on the physical volumes that `counts` accepts. */

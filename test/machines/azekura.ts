@@ -1,0 +1,33 @@
+import type { Machine } from '../../lab/machines/machine.ts';
+import { eventually } from '../../lab/workbench.ts';
+
+/** `azekura` in a machine, with a data dir that a power cut takes along unless it lies on a disk. */
+export interface MachineAzekura {
+  /** Starts `azekura up` and waits until it answers. */
+  up(): Promise<void>;
+  /** Runs a verb; resolves with its output. @throws RemoteCommandFailed */
+  run(...words: readonly string[]): Promise<string>;
+  /** The sentence that a verb fails with. */
+  refusal(...words: readonly string[]): Promise<string>;
+  /** The answer of a verb as JSON. */
+  json<T>(...words: readonly string[]): Promise<T>;
+}
+
+export function azekuraIn(machine: Machine, dataDir = '/run/azekura-state'): MachineAzekura {
+  const argv = (words: readonly string[]) => ['azekura', '--data-dir', dataDir, ...words];
+  const run: MachineAzekura['run'] = async (...words) =>
+    (await machine.exec(argv(words), { deadlineMs: 180_000 })).stdout.trim();
+  return {
+    run,
+    async up() {
+      machine.start(['azekura', 'up', '--data-dir', dataDir, '--no-pool']);
+      await eventually(() => run('status'), 90_000, 500);
+    },
+    async refusal(...words) {
+      const { exitCode, stderr } = await machine.run(argv(words), { deadlineMs: 180_000 });
+      if (exitCode === 0) throw new Error(`azekura ${words.join(' ')} was not refused`);
+      return stderr.trim();
+    },
+    json: async (...words) => JSON.parse(await run(...words, '-o', 'json')),
+  };
+}
