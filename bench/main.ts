@@ -11,6 +11,7 @@ import { csi } from './csi.ts';
 import { idleDaemon } from './idle-daemon.ts';
 import { loopOverhead } from './loop-overhead.ts';
 import { manyVolumes } from './many-volumes.ts';
+import { placement } from './placement.ts';
 import { toRows, toTable } from './report.ts';
 import { snapshotStall } from './snapshot-stall.ts';
 import { volumesPerSecond } from './volumes-per-second.ts';
@@ -22,6 +23,7 @@ const benches: readonly Bench[] = [
   csi,
   manyVolumes,
   idleDaemon,
+  placement,
   cliStart,
 ];
 

@@ -6,6 +6,7 @@ import { hasCode } from '../model/errors.ts';
 import type { Pool, Replica } from '../model/kinds.ts';
 import { finalizers, replicaName, replicaOrdinal, requestIdOf, taskName } from '../model/names.ts';
 import type { TaskStatus } from '../model/task.ts';
+import { promise } from '../placement/index.ts';
 import { change, changeStatus } from '../store/change.ts';
 import type { ControlContext } from './context.ts';
 import { requestOf } from './request.ts';
@@ -104,13 +105,7 @@ async function beginMove(context: ControlContext, pool: Pool, replica: Replica, 
   const { spec } = replica;
   const ordinals = view.replicasOf(spec.volumeId).map((one) => replicaOrdinal(one.metadata.name));
   const name = replicaName(spec.volumeId, Math.max(...ordinals) + 1);
-  const thick = spec.policy.provisioning === 'thick';
-  view.ledger.set({
-    replicaName: name,
-    poolName,
-    promisedBytes: spec.sizeBytes,
-    allocatedBytes: thick ? spec.sizeBytes : 0,
-  });
+  view.ledger.set(promise(name, poolName, spec));
   const { restore: _restore, repair: _repair, trim: _trim, source: _source, ...kept } = spec;
   try {
     await deps.store.create({

@@ -171,6 +171,10 @@ export interface CreateVolumeRequest {
   /** Optional with a source: then the source's size. */
   readonly sizeBytes?: number;
   readonly className?: string;
+  /** Instead of the class's engine. */
+  readonly engine?: string;
+  /** Instead of the class's: only pools on disks of this kind. */
+  readonly deviceClass?: string;
   readonly mode?: 'filesystem' | 'block';
   readonly provisioning?: 'thin' | 'thick';
   readonly filesystem?: 'xfs' | 'ext4';

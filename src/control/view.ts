@@ -2,7 +2,8 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import { MultiIndex } from '../lib/multi-index.ts';
 import type { Attachment, Kind, RecycledVolume, Replica, Snapshot, Volume } from '../model/kinds.ts';
-import { Ledger, ledgerEntry } from '../placement/index.ts';
+import { annotations, replicaName } from '../model/names.ts';
+import { Ledger, ledgerEntry, PoolStock, promise } from '../placement/index.ts';
 import { createInformer, type Informer } from '../store/informer.ts';
 import type { Store } from '../store/store.ts';
 
@@ -25,6 +26,8 @@ export interface View {
   of<K extends Kind>(kind: K): Informer<K> | undefined;
   /** What is promised on each pool, the promises included that are not stored yet. */
   readonly ledger: Ledger;
+  /** The pools with what is left of them, for placement. */
+  readonly stock: PoolStock;
   /** In the order of their ordinals. */
   replicasOf(volumeId: string): readonly Replica[];
   replicasOn(poolName: string): readonly Replica[];
@@ -66,6 +69,13 @@ export function createView(deps: { readonly store: Store; readonly log: Logger; 
   } = informers;
 
   const ledger = new Ledger();
+  const stock = new PoolStock(ledger);
+  informers.Node.onChange(({ type, object }) =>
+    type === 'deleted' ? stock.deleteNode(object.metadata.name) : stock.setNode(object),
+  );
+  informers.Pool.onChange(({ type, object }) =>
+    type === 'deleted' ? stock.deletePool(object.metadata.name) : stock.setPool(object),
+  );
   const replicasByVolume = new MultiIndex();
   const replicasByPool = new MultiIndex();
   const attachmentsByVolume = new MultiIndex();
@@ -81,6 +91,17 @@ export function createView(deps: { readonly store: Store; readonly log: Logger; 
     if (gone) ledger.delete(name);
     else ledger.set(ledgerEntry(object));
   });
+  // Until a volume has its copy, what was promised to it counts: also in a process that has just begun, and in those
+  // that did not promise it.
+  const countPromise = (volume: Volume, gone: boolean) => {
+    const { metadata, spec, status } = volume;
+    const volumeId = status.volumeId ?? metadata.annotations[annotations.volumeId];
+    const poolName = metadata.annotations[annotations.promisedPool];
+    if (volumeId === undefined || replicasByVolume.count(volumeId) > 0) return;
+    const name = replicaName(volumeId, 0);
+    if (gone) ledger.delete(name);
+    else if (poolName !== undefined && status.sizeBytes === 0) ledger.set(promise(name, poolName, spec));
+  };
   attachments.onChange(({ type, object }) =>
     attachmentsByVolume.set(object.metadata.name, type === 'deleted' ? undefined : object.spec.volumeId),
   );
@@ -92,6 +113,7 @@ export function createView(deps: { readonly store: Store; readonly log: Logger; 
   );
   volumes.onChange(({ type, object }) => {
     const gone = type === 'deleted';
+    countPromise(object, gone);
     volumesById.set(object.metadata.name, gone ? undefined : object.status.volumeId);
     volumesByClass.set(object.metadata.name, gone ? undefined : object.spec.className);
   });
@@ -111,6 +133,7 @@ export function createView(deps: { readonly store: Store; readonly log: Logger; 
     tasks: informers.Task,
     of: (kind) => byKind[kind],
     ledger,
+    stock,
     replicasOf: (volumeId) => pick(replicas, replicasByVolume.members(volumeId)),
     replicasOn: (poolName) => pick(replicas, replicasByPool.members(poolName)),
     attachmentsOf: (volumeId) => pick(attachments, attachmentsByVolume.members(volumeId)),

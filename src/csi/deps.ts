@@ -2,6 +2,7 @@ import type { Operations } from '../control/operations.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Attachment, Snapshot, Volume } from '../model/kinds.ts';
+import type { Stock } from '../placement/index.ts';
 import type { Informer } from '../store/informer.ts';
 import type { Store } from '../store/store.ts';
 
@@ -14,6 +15,8 @@ export interface CsiView {
   readonly attachments: Informer<'Attachment'>;
   readonly snapshots: Informer<'Snapshot'>;
   readonly groups: Informer<'SnapshotGroup'>;
+  /** The pools with what is left of them. */
+  readonly stock: Stock;
   volumeOf(volumeId: string): Volume | undefined;
   attachmentsOf(volumeId: string): readonly Attachment[];
   snapshotsOf(volumeId: string): readonly Snapshot[];

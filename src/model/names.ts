@@ -59,6 +59,8 @@ export const finalizers = {
 export const annotations = {
   /** On a Volume: the id that names its data; after an undelete that of the data which is there already. */
   volumeId: 'azekura.dev/volume-id',
+  /** On a Volume: the pool that was promised to it before its copy is there, for every process that counts room. */
+  promisedPool: 'azekura.dev/promised-pool',
   /** On a Volume whose deletion was asked for: remove the data at once. */
   skipRecycleBin: 'azekura.dev/skip-recycle-bin',
   /** On a RecycledVolume: the name under which it came back; its data must not be purged. */

@@ -8,25 +8,53 @@ export interface Room {
   readonly thinBytes: number;
   /** For thick volumes: free now, minus the reserve and what others were promised at once. */
   readonly thickBytes: number;
+  /** Free now, minus the reserve and what others were promised at once, whatever the overcommit limit says. */
+  readonly freeBytes: number;
+  /** What may still be promised, thin and thick together. */
+  readonly promisableBytes: number;
   /** Whether the pool is already into its reserve. */
   readonly short: boolean;
 }
+
+/** The room of a pool that is not there. */
+export const noRoom: Room = {
+  reserveBytes: 0,
+  thinBytes: 0,
+  thickBytes: 0,
+  freeBytes: 0,
+  promisableBytes: 0,
+  short: true,
+};
 
 /**
  * Counts the room of a pool: free bytes as observed, what is promised and not yet visible, the reserve and the
  * overcommit limit.
  */
 export function roomOf(pool: Pick<Pool, 'spec' | 'status'>, sums: PoolSums): Room {
-  const { capacityBytes, freeBytes } = pool.status;
+  const { capacityBytes } = pool.status;
   const reserveBytes = Math.ceil((capacityBytes * pool.spec.reservePercent) / 100);
-  const thickBytes = Math.max(0, freeBytes - reserveBytes - sums.reservedBytes);
-  const short = thickBytes === 0;
+  const freeBytes = Math.max(0, pool.status.freeBytes - reserveBytes - sums.reservedBytes);
+  const short = freeBytes === 0;
   const limitBytes = Math.floor(capacityBytes * pool.spec.overcommitRatio) - reserveBytes;
-  const thinBytes = short ? 0 : Math.max(0, limitBytes - sums.promisedBytes);
+  const promisableBytes = Math.max(0, limitBytes - sums.promisedBytes);
   return {
     reserveBytes,
-    thinBytes,
-    thickBytes: Math.min(thickBytes, Math.max(0, limitBytes - sums.promisedBytes)),
+    thinBytes: short ? 0 : promisableBytes,
+    thickBytes: Math.min(freeBytes, promisableBytes),
+    freeBytes,
+    promisableBytes,
     short,
   };
+}
+
+/**
+ * Whether a pool can take these volumes together, whatever the order in which they are made.
+ *
+ * @param thinBytes sum of the thin ones; undefined when there is none
+ * @param thickBytes sum of the thick ones
+ */
+export function holdsTogether(room: Room, thinBytes: number | undefined, thickBytes: number): boolean {
+  if (thickBytes + (thinBytes ?? 0) > room.promisableBytes) return false;
+  // A thin volume is not put on a pool that the thick ones have brought down to its reserve.
+  return thinBytes === undefined ? thickBytes <= room.freeBytes : thickBytes < room.freeBytes;
 }

@@ -1,5 +1,6 @@
 import type { Replica } from '../model/kinds.ts';
 import type { LedgerEntry } from '../model/ledger.ts';
+import type { Policy } from '../model/policy.ts';
 
 /** What the replicas of a pool add up to. */
 export interface PoolSums {
@@ -19,11 +20,16 @@ const nothing: PoolSums = { promisedBytes: 0, reservedBytes: 0, volumes: 0 };
 export class Ledger {
   readonly #entries = new Map<string, LedgerEntry>();
   readonly #sums = new Map<string, { promisedBytes: number; reservedBytes: number; volumes: number }>();
+  readonly #listeners = new Set<(poolName: string) => void>();
 
   set(entry: LedgerEntry): void {
-    this.delete(entry.replicaName);
+    const before = this.#entries.get(entry.replicaName);
+    if (before && isSame(before, entry)) return;
+    if (before) this.#add(before, -1);
     this.#entries.set(entry.replicaName, entry);
     this.#add(entry, 1);
+    if (before && before.poolName !== entry.poolName) this.#tell(before.poolName);
+    this.#tell(entry.poolName);
   }
 
   delete(replicaName: string): void {
@@ -31,6 +37,13 @@ export class Ledger {
     if (!entry) return;
     this.#entries.delete(replicaName);
     this.#add(entry, -1);
+    this.#tell(entry.poolName);
+  }
+
+  /** Calls back with the name of a pool whose sums have changed. @returns ends the calls */
+  onChange(listener: (poolName: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   get(replicaName: string): LedgerEntry | undefined {
@@ -41,6 +54,10 @@ export class Ledger {
     return this.#sums.get(poolName) ?? nothing;
   }
 
+  #tell(poolName: string): void {
+    for (const listener of [...this.#listeners]) listener(poolName);
+  }
+
   #add(entry: LedgerEntry, sign: 1 | -1): void {
     const sums = this.#sums.get(entry.poolName) ?? { promisedBytes: 0, reservedBytes: 0, volumes: 0 };
     sums.promisedBytes += sign * entry.promisedBytes;
@@ -49,6 +66,20 @@ export class Ledger {
     if (sums.volumes === 0) this.#sums.delete(entry.poolName);
     else this.#sums.set(entry.poolName, sums);
   }
+}
+
+function isSame(a: LedgerEntry, b: LedgerEntry): boolean {
+  return a.poolName === b.poolName && a.allocatedBytes === b.allocatedBytes && a.promisedBytes === b.promisedBytes;
+}
+
+/** The entry of something that was promised a place and is not there yet. */
+export function promise(
+  name: string,
+  poolName: string,
+  { sizeBytes, policy }: { readonly sizeBytes: number; readonly policy: Pick<Policy, 'provisioning'> },
+): LedgerEntry {
+  const allocatedBytes = policy.provisioning === 'thick' ? sizeBytes : 0;
+  return { replicaName: name, poolName, promisedBytes: sizeBytes, allocatedBytes };
 }
 
 /**

@@ -1,163 +1,144 @@
-import { formatBytes } from '../lib/quantity.ts';
-import type { Node, Pool } from '../model/kinds.ts';
-import type { Policy } from '../model/policy.ts';
-import { roomOf } from './capacity.ts';
-import type { Ledger } from './ledger.ts';
+import { fitNode, type Refusal } from './fit-node.ts';
+import { type ClaimRequest, type Obstacle, obstacleOf, shortageOf } from './obstacles.ts';
+import type { Stock } from './stock.ts';
 
-/** What is looked for. */
+/** What is looked for: volumes that one node shall hold together, such as those of a pod. */
 export interface PlaceRequest {
-  readonly sizeBytes: number;
-  readonly policy: Pick<Policy, 'engine' | 'provisioning' | 'poolSelector' | 'deviceClass'> & {
-    readonly replicas?: number;
-  };
-  /** Only this pool, by the user's wish or because the source lies there. */
-  readonly poolName?: string | undefined;
-  /** Never these: the pool that is drained, pools that hold a copy already. */
-  readonly excludedPools?: readonly string[];
+  readonly claims: readonly ClaimRequest[];
   /** Only on these nodes, the first ones preferred. */
   readonly nodeNames?: readonly string[] | undefined;
 }
 
+export interface Place {
+  readonly nodeName: string;
+  readonly poolName: string;
+}
+
+/** What was found of one pool for one claim. */
 export interface Consideration {
   readonly nodeName: string;
   readonly poolName: string;
   readonly fits: boolean;
+  readonly code?: Obstacle['code'];
   /** One clause for a person. */
   readonly reason: string;
   /** Bytes that may still be given away; more is better. */
   readonly score?: number;
 }
 
-/** Where, or why not. `chosen` is empty when there are not enough pools that fit. */
+/** Where, or why not. */
 export interface PlacementResult {
-  readonly chosen: readonly { readonly nodeName: string; readonly poolName: string }[];
+  /** For each claim, in their order, the places of its copies; undefined when there is no place for all of them. */
+  readonly places: readonly (readonly Place[])[] | undefined;
+  /** Every pool for the first claim, in the order of names. Made when it is read. */
   readonly considered: readonly Consideration[];
-  /** Whether some pool would do but for its space: answers "full" rather than "impossible". */
+  /** Why each node that is asked for, or else each that has pools, cannot hold the claims. Made when it is read. */
+  readonly refusals: readonly Refusal[];
+  /** Whether some node would do but for its space: answers "full" rather than "impossible". */
   readonly onlySpaceLacks: boolean;
 }
 
+const spaceCodes: readonly Obstacle['code'][] = ['PoolFull', 'NoRoom', 'NoRoomTogether'];
+
 /**
- * Chooses pools for a volume: the one with the most room first, one per node, by name among equals. Pure and linear in
- * the number of pools.
- *
- * @param ledger sums of what is promised; use a replica's own entry out of it before placing it again
+ * Chooses pools for claims: on the node that is named first, else on the one whose pool has the most room for the
+ * largest claim, by name among equals. Further copies of a claim go to other nodes. Pure; what it reads must not change
+ * meanwhile. A promise that is to be placed anew must be out of the ledger.
  */
-export function place(
-  request: PlaceRequest,
-  nodes: Pick<ReadonlyMap<string, Node>, 'get'>,
-  pools: Iterable<Pool>,
-  ledger: Ledger,
-): PlacementResult {
-  const thick = request.policy.provisioning === 'thick';
-  const verdicts: Verdict[] = [];
-  const fitting: Candidate[] = [];
-  let onlySpaceLacks = false;
-  for (const pool of pools) {
-    const poolName = pool.metadata.name;
-    const { nodeName } = pool.spec;
-    const obstacle = obstacleOf(request, pool, nodes.get(nodeName));
-    if (obstacle) {
-      verdicts.push({ nodeName, poolName, obstacle });
-      continue;
-    }
-    const room = roomOf(pool, ledger.sums(poolName));
-    const score = thick ? room.thickBytes : room.thinBytes;
-    const fits = request.sizeBytes <= score;
-    verdicts.push({ nodeName, poolName, score, fits, short: room.short });
-    if (fits) fitting.push({ nodeName, poolName, score: room.thickBytes });
-    else onlySpaceLacks = true;
-  }
+export function place(request: PlaceRequest, stock: Stock): PlacementResult {
+  const places = choose(request, stock);
   let considered: readonly Consideration[] | undefined;
+  let refusals: PlacementResult['refusals'] | undefined;
   return {
-    chosen: choose(fitting, request),
-    onlySpaceLacks,
+    places,
     // Sentences for ten thousand pools cost more than the choice: they are made for those who read them.
     get considered() {
-      considered ??= verdicts.map((verdict) => explain(verdict, thick));
+      considered ??= consider(request, stock);
       return considered;
+    },
+    get refusals() {
+      refusals ??= refuse(request, stock);
+      return refusals;
+    },
+    get onlySpaceLacks() {
+      return this.refusals.some(({ code }) => spaceCodes.includes(code));
     },
   };
 }
 
-/** What was found of one pool: an obstacle, or how its room compares. */
-type Verdict =
-  | { readonly nodeName: string; readonly poolName: string; readonly obstacle: string }
-  | {
-      readonly nodeName: string;
-      readonly poolName: string;
-      readonly score: number;
-      readonly fits: boolean;
-      readonly short: boolean;
-    };
-
-function explain(verdict: Verdict, thick: boolean): Consideration {
-  const { nodeName, poolName } = verdict;
-  if ('obstacle' in verdict) return { nodeName, poolName, fits: false, reason: verdict.obstacle };
-  const { fits, score, short } = verdict;
-  return { nodeName, poolName, fits, reason: fits ? 'fits' : shortage(thick, short, score), score };
-}
-
-function obstacleOf(request: PlaceRequest, pool: Pool, node: Node | undefined): string | undefined {
-  const { metadata, spec, status } = pool;
-  if (request.poolName !== undefined && request.poolName !== metadata.name)
-    return 'the volume is bound to another pool';
-  if (request.excludedPools?.includes(metadata.name))
-    return 'excluded: it is the pool that is left, or holds a copy already';
-  if (request.nodeNames && !request.nodeNames.includes(spec.nodeName))
-    return `its node ${spec.nodeName} is not one of those asked for`;
-  if (spec.engine !== request.policy.engine) return `its engine is ${spec.engine}, not ${request.policy.engine}`;
-  const wanted = request.policy.deviceClass;
-  const known = spec.deviceClass ?? status.deviceClass;
-  if (wanted !== undefined && known !== wanted)
-    return known === undefined
-      ? `its device class is not known, and ${wanted} is asked for`
-      : `its device class is ${known}, not ${wanted}`;
-  const { names, labels } = request.policy.poolSelector;
-  if (names && !names.includes(metadata.name)) return 'the class does not name it';
-  for (const [key, value] of labels ? Object.entries(labels) : []) {
-    if (metadata.labels[key] !== value) return `it has not the label ${key}=${value} that the class asks for`;
+function choose({ claims, nodeNames }: PlaceRequest, stock: Stock): Place[][] | undefined {
+  if (claims.length === 0) return [];
+  for (const nodeName of nodeNames ?? nodesInOrder(claims, stock)) {
+    const fit = fitNode(claims, nodeName, stock);
+    if (!fit.fits) continue;
+    const places = claims.map((claim, index) =>
+      copies(claim, { nodeName, poolName: fit.pools[index] ?? '' }, stock, nodeNames),
+    );
+    const complete = places.filter((one) => one !== undefined);
+    if (complete.length === places.length) return complete;
   }
-  if (metadata.deletionTimestamp) return 'it is being removed';
-  if (spec.draining) return 'it is being drained';
-  if (spec.cordoned) return 'it is cordoned';
-  if (!node) return `its node ${spec.nodeName} is not known`;
-  if (node.spec.cordoned) return `its node ${spec.nodeName} is cordoned`;
-  if (node.status.phase !== 'Ready') return `its node ${spec.nodeName} is not ready`;
-  if (status.phase !== 'Ready') return `it is not ready (${status.phase})`;
-  const failing = status.causes.find(({ code }) => code === 'DiskFailing');
-  if (failing) return `its disk ${failing.evidence.disk ?? ''} is failing`;
   return undefined;
 }
 
-function shortage(thick: boolean, short: boolean, roomBytes: number): string {
-  if (short) return 'it is full up to its reserve';
-  return thick
-    ? `it has ${formatBytes(roomBytes)} left that may be allocated at once`
-    : `it has ${formatBytes(roomBytes)} left up to its overcommit limit`;
+/** Nodes with room for the largest claim, the one whose pool has the most first. */
+function* nodesInOrder(claims: readonly ClaimRequest[], stock: Stock): Generator<string> {
+  const largest = claims.reduce((a, b) => (b.sizeBytes > a.sizeBytes ? b : a));
+  const pinned = claims.find(({ poolName }) => poolName !== undefined)?.poolName;
+  if (pinned !== undefined) {
+    const pool = stock.pool(pinned);
+    if (pool) yield pool.spec.nodeName;
+    return;
+  }
+  const met = new Set<string>();
+  for (const { metadata, spec } of stock.ranked(largest.policy, largest.sizeBytes)) {
+    if (met.has(spec.nodeName) || largest.excludedPools?.includes(metadata.name)) continue;
+    met.add(spec.nodeName);
+    yield spec.nodeName;
+  }
 }
 
-interface Candidate {
-  readonly nodeName: string;
-  readonly poolName: string;
-  readonly score: number;
+/** The first copy's place and, for a class with more, those of the others, each on a node of its own. */
+function copies(
+  claim: ClaimRequest,
+  first: Place,
+  stock: Stock,
+  nodeNames: readonly string[] | undefined,
+): Place[] | undefined {
+  const wanted = claim.policy.replicas ?? 1;
+  const found = [first];
+  if (wanted === 1) return found;
+  const rank = new Map(nodeNames?.map((name, index) => [name, index]));
+  const others = new Map<string, Place>();
+  for (const { metadata, spec } of stock.ranked(claim.policy, claim.sizeBytes)) {
+    const { nodeName } = spec;
+    if (nodeName === first.nodeName || others.has(nodeName) || claim.excludedPools?.includes(metadata.name)) continue;
+    if (nodeNames && !rank.has(nodeName)) continue;
+    others.set(nodeName, { nodeName, poolName: metadata.name });
+    if (!nodeNames && others.size === wanted - 1) break;
+  }
+  const sorted = [...others.values()].sort((a, b) => (rank.get(a.nodeName) ?? 0) - (rank.get(b.nodeName) ?? 0));
+  found.push(...sorted.slice(0, wanted - 1));
+  return found.length === wanted ? found : undefined;
 }
 
-function choose(fitting: readonly Candidate[], request: PlaceRequest): { nodeName: string; poolName: string }[] {
-  const wanted = request.policy.replicas ?? 1;
-  const rank = new Map((request.nodeNames ?? []).map((name, index) => [name, index]));
-  const compare = (a: Candidate, b: Candidate) =>
-    (rank.get(a.nodeName) ?? 0) - (rank.get(b.nodeName) ?? 0) ||
-    b.score - a.score ||
-    (a.poolName < b.poolName ? -1 : 1);
-  if (wanted === 1) {
-    const best = fitting.reduce<Candidate | undefined>((a, b) => (a && compare(a, b) < 0 ? a : b), undefined);
-    return best ? [{ nodeName: best.nodeName, poolName: best.poolName }] : [];
-  }
-  const bestOfNode = new Map<string, Candidate>();
-  for (const candidate of fitting) {
-    const best = bestOfNode.get(candidate.nodeName);
-    if (!best || compare(candidate, best) < 0) bestOfNode.set(candidate.nodeName, candidate);
-  }
-  const ranked = [...bestOfNode.values()].sort(compare).slice(0, wanted);
-  return ranked.length < wanted ? [] : ranked.map(({ nodeName, poolName }) => ({ nodeName, poolName }));
+function consider({ claims: [claim], nodeNames }: PlaceRequest, stock: Stock): Consideration[] {
+  if (!claim) return [];
+  return stock.pools().map((pool) => {
+    const { nodeName } = pool.spec;
+    const poolName = pool.metadata.name;
+    const obstacle = obstacleOf({ ...claim, nodeNames }, pool, stock.node(nodeName));
+    if (obstacle) return { nodeName, poolName, fits: false, ...obstacle };
+    const room = stock.room(poolName);
+    const score = claim.policy.provisioning === 'thick' ? room.thickBytes : room.thinBytes;
+    const shortage = shortageOf(claim, room);
+    return { nodeName, poolName, fits: !shortage, reason: 'fits', ...shortage, score };
+  });
+}
+
+function refuse({ claims, nodeNames }: PlaceRequest, stock: Stock): Refusal[] {
+  const names = nodeNames ?? stock.nodeNames();
+  return names.flatMap((name) => {
+    const fit = fitNode(claims, name, stock);
+    return fit.fits ? [] : [fit];
+  });
 }

@@ -5,8 +5,10 @@ import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { Volume } from '../../model/kinds.ts';
 import { apiVersion } from '../../model/meta.ts';
 import { annotations, finalizers, replicaName } from '../../model/names.ts';
-import { Policy } from '../../model/policy.ts';
+import type { Policy } from '../../model/policy.ts';
 import { type VolumeSource, VolumeSpec, VolumeStatus } from '../../model/volume.ts';
+import { promise } from '../../placement/index.ts';
+import { policyOf } from '../class-policy.ts';
 import type { CreateVolumeRequest, PlacementAnswer } from '../operations.ts';
 import { findPlace, placementCause } from '../volume/placing.ts';
 import { type ResolvedSource, resolveSource, type SourceObjects } from '../volume/source.ts';
@@ -41,19 +43,17 @@ export async function createVolume(
   if (request.dryRun) return { volume: imagined(context, request, spec), placement };
   // Promised at once, so that the next request finds the pool as full as it will be; provisioning takes it over.
   const replica = replicaName(volumeId, 0);
-  const thick = spec.policy.provisioning === 'thick';
-  view.ledger.set({
-    replicaName: replica,
-    poolName: chosen.poolName,
-    promisedBytes: spec.sizeBytes,
-    allocatedBytes: thick ? spec.sizeBytes : 0,
-  });
+  view.ledger.set(promise(replica, chosen.poolName, spec));
   try {
     const metadata = {
       name: request.name,
       finalizers: [finalizers.volume],
       labels: { ...request.labels },
-      annotations: { ...request.annotations, [annotations.volumeId]: volumeId },
+      annotations: {
+        ...request.annotations,
+        [annotations.volumeId]: volumeId,
+        [annotations.promisedPool]: chosen.poolName,
+      },
     };
     return { volume: await deps.store.create({ kind: 'Volume', metadata, spec, status }), placement };
   } catch (error) {
@@ -81,15 +81,9 @@ async function buildSpec(
   existing: Volume | undefined,
 ): Promise<VolumeSpec> {
   const mode = request.mode ?? 'filesystem';
-  const { isDefault: _isDefault, recycleMs, description: _description, ...classPolicy } = klass;
   if (mode === 'block' && request.filesystem !== undefined)
     throw contradiction('a raw block volume has no file system', 'leave out the file system, or --block');
-  const parsed = Policy.safeParse({
-    ...classPolicy,
-    ...(request.provisioning ? { provisioning: request.provisioning } : {}),
-    ...(request.filesystem ? { filesystem: request.filesystem } : {}),
-    parameters: { ...classPolicy.parameters, ...request.parameters },
-  });
+  const parsed = policyOf(klass, request);
   if (!parsed.success) throw invalid('the parameters', parsed.error);
   const policy = parsed.data;
   checkPolicy(context, policy, mode, request);
@@ -101,7 +95,7 @@ async function buildSpec(
     className,
     mode,
     policy,
-    recycleMs: request.recycleMs ?? recycleMs,
+    recycleMs: request.recycleMs ?? klass.recycleMs,
     ...(request.source ? { source: request.source } : {}),
     ...(request.poolName === undefined ? {} : { poolName: request.poolName }),
     ...(request.nodeNames === undefined ? {} : { nodeNames: [...request.nodeNames] }),

@@ -2,6 +2,7 @@ import { type Cause, makeCause } from '../../model/cause.ts';
 import { hasCode, toAzekuraError } from '../../model/errors.ts';
 import type { Volume } from '../../model/kinds.ts';
 import { annotations, finalizers, replicaName } from '../../model/names.ts';
+import { promise } from '../../placement/index.ts';
 import type { ControlContext } from '../context.ts';
 import { requestOf } from '../request.ts';
 import { findPlace, placementCause } from './placing.ts';
@@ -37,16 +38,12 @@ export async function createReplica(
   // A dry run may have entered the volume already; its own promise must not count against it.
   view.ledger.delete(name);
   const wanted = { ...spec, poolName: source?.poolName ?? spec.poolName };
-  const result = findPlace(view, wanted);
+  const promised = wanted.poolName ?? metadata.annotations[annotations.promisedPool];
+  const asPromised = findPlace(view, { ...wanted, poolName: promised });
+  const result = asPromised.chosen.length > 0 ? asPromised : findPlace(view, wanted);
   const [chosen] = result.chosen;
   if (!chosen) return placementCause(view, wanted, result);
-  const thick = spec.policy.provisioning === 'thick';
-  view.ledger.set({
-    replicaName: name,
-    poolName: chosen.poolName,
-    promisedBytes: spec.sizeBytes,
-    allocatedBytes: thick ? spec.sizeBytes : 0,
-  });
+  view.ledger.set(promise(name, chosen.poolName, spec));
   try {
     await deps.store.create({
       kind: 'Replica',

@@ -1,7 +1,7 @@
 import { formatBytes } from '../../lib/quantity.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
 import type { Policy } from '../../model/policy.ts';
-import { type PlacementResult, place, roomOf } from '../../placement/index.ts';
+import { type Place, type PlacementResult, place } from '../../placement/index.ts';
 import type { View } from '../view.ts';
 
 /** What is to be placed. */
@@ -13,23 +13,35 @@ export interface Wanted {
   readonly excludedPools?: readonly string[];
 }
 
+/** Where the copies of one volume go; `chosen` is empty when there is no place. */
+export interface FoundPlace extends Pick<PlacementResult, 'considered' | 'onlySpaceLacks'> {
+  readonly chosen: readonly Place[];
+}
+
 /** Looks for a place in the present state. */
-export function findPlace(view: View, wanted: Wanted): PlacementResult {
-  return place(wanted, view.nodes, view.pools.list(), view.ledger);
+export function findPlace(view: View, { nodeNames, ...claim }: Wanted): FoundPlace {
+  const result = place({ claims: [claim], nodeNames }, view.stock);
+  return {
+    chosen: result.places?.[0] ?? [],
+    get considered() {
+      return result.considered;
+    },
+    get onlySpaceLacks() {
+      return result.onlySpaceLacks;
+    },
+  };
 }
 
 /** Why there is no place: the pool that is full when only space lacks, else what is against each of them. */
-export function placementCause(view: View, wanted: Wanted, result: PlacementResult): Cause {
+export function placementCause(view: View, wanted: Wanted, result: FoundPlace): Cause {
   const candidates = result.considered.filter((one) => one.score !== undefined);
   if (result.onlySpaceLacks && candidates.length > 0) {
     const best = candidates.reduce((a, b) => ((b.score ?? 0) > (a.score ?? 0) ? b : a));
-    const pool = view.pools.get(best.poolName);
-    const room = pool && roomOf(pool, view.ledger.sums(best.poolName));
-    const free = wanted.policy.provisioning === 'thick' ? room?.thickBytes : room?.thinBytes;
+    const room = view.stock.room(best.poolName);
     return makeCause('PoolFull', {
       pool: best.poolName,
       wanted: formatBytes(wanted.sizeBytes),
-      free: formatBytes(free ?? 0),
+      free: formatBytes(wanted.policy.provisioning === 'thick' ? room.thickBytes : room.thinBytes),
     });
   }
   const reasons = result.considered.slice(0, 5).map((one) => `${one.poolName}: ${one.reason}`);

@@ -2,10 +2,13 @@ import { parseDurationMs } from '../../lib/duration.ts';
 import type { ClaimRef } from '../../model/claim.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import { Name } from '../../model/meta.ts';
+import { DeviceClass } from '../../model/pool.ts';
 
 /** What a StorageClass, with its VolumeAttributesClass, says of a new volume. */
 export interface ClassParameters {
   readonly className?: string;
+  readonly engineKind?: string;
+  readonly deviceClass?: string;
   readonly provisioning?: 'thin' | 'thick';
   readonly filesystem?: 'xfs' | 'ext4';
   readonly poolName?: string;
@@ -42,6 +45,12 @@ export function parseParameters(
     switch (key) {
       case 'class':
         known.className = nameValue(key, value);
+        break;
+      case 'engine':
+        known.engineKind = nameValue(key, value);
+        break;
+      case 'deviceClass':
+        known.deviceClass = deviceClassValue(value);
         break;
       case 'pool':
         known.poolName = nameValue(key, value);
@@ -126,6 +135,16 @@ function nameValue(key: string, value: string): string {
     throw new AzekuraError(
       'InvalidArgument',
       `parameter "${key}" ${parsed.error.issues[0]?.message ?? 'is not a name'}`,
+    );
+  return parsed.data;
+}
+
+function deviceClassValue(value: string): string {
+  const parsed = DeviceClass.safeParse(value);
+  if (!parsed.success)
+    throw new AzekuraError(
+      'InvalidArgument',
+      `parameter "deviceClass" ${parsed.error.issues[0]?.message ?? 'is wrong'}`,
     );
   return parsed.data;
 }

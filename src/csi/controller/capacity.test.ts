@@ -16,7 +16,8 @@ describe('GetCapacity', () => {
       accessibleTopology: { segments: { [topologyKey]: fakeNodeName } },
     });
     expect(here.availableCapacity).toBe(55n * gib);
-    expect(here.maximumVolumeSize).toBe(150n * gib);
+    // Twice the capacity of 100 GiB, less the reserve of 5.
+    expect(here.maximumVolumeSize).toBe(195n * gib);
     const thick = await driver.client.controller.getCapacity({ parameters: { provisioning: 'thick' } });
     expect(thick.maximumVolumeSize).toBe(55n * gib);
     const elsewhere = await driver.client.controller.getCapacity({

@@ -1,10 +1,10 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { GetCapacityRequest, GetCapacityResponseSchema } from '../../gen/csi/csi_pb.js';
 import { AzekuraError } from '../../model/errors.ts';
-import type { Class, Pool } from '../../model/kinds.ts';
+import { capacityFor } from '../../placement/index.ts';
 import { isMultiNode, parseCapability } from '../common/capability.ts';
+import { requestOfClass } from '../common/class-request.ts';
 import type { CsiContext } from '../common/context.ts';
-import { parseParameters } from '../common/parameters.ts';
 import { nodeOf } from '../common/topology.ts';
 
 /**
@@ -17,53 +17,23 @@ export async function getCapacity(
   request: GetCapacityRequest,
 ): Promise<MessageInitShape<typeof GetCapacityResponseSchema>> {
   const { view } = context.deps;
-  const parameters = parseParameters(request.parameters, {});
-  const used = view.classes
-    .list()
-    .find(({ metadata, spec }) =>
-      parameters.className === undefined ? spec.isDefault : metadata.name === parameters.className,
-    );
-  const pools = isPossible(request, used)
-    ? view.pools.list().filter((pool) => admits(context, pool, used, request, parameters.poolName))
-    : [];
-  const thick = (parameters.provisioning ?? used?.spec.provisioning) === 'thick';
-  const free = pools.map((pool) =>
-    Math.max(0, pool.status.freeBytes - pool.status.reserveBytes - pool.status.reservedBytes),
-  );
-  const largest = pools.map((pool, index) => (thick ? (free[index] ?? 0) : pool.status.maximumVolumeBytes));
-  return {
-    availableCapacity: BigInt(free.reduce((sum, bytes) => sum + bytes, 0)),
-    maximumVolumeSize: BigInt(Math.max(0, ...largest)),
-  };
+  const wanted = requestOfClass(view, request.parameters);
+  const access = accessOf(request);
+  const nodeName = request.accessibleTopology && (nodeOf(request.accessibleTopology) ?? '');
+  const { availableBytes, maximumBytes } =
+    wanted && access
+      ? capacityFor({ ...wanted, access }, nodeName, view.stock)
+      : { availableBytes: 0, maximumBytes: 0 };
+  return { availableCapacity: BigInt(availableBytes), maximumVolumeSize: BigInt(maximumBytes) };
 }
 
-function isPossible(request: GetCapacityRequest, used: Class | undefined): boolean {
+/** Undefined when no volume can be used like this. */
+function accessOf(request: GetCapacityRequest): 'oneNode' | 'manyNodes' | undefined {
   try {
-    return request.volumeCapabilities.every((capability) => {
-      const { accessMode } = parseCapability(capability);
-      return !isMultiNode(accessMode) || used?.spec.shared === true;
-    });
+    const modes = request.volumeCapabilities.map((capability) => parseCapability(capability).accessMode);
+    return modes.some((mode) => isMultiNode(mode)) ? 'manyNodes' : 'oneNode';
   } catch (error) {
-    if (error instanceof AzekuraError && error.code === 'InvalidArgument') return false;
+    if (error instanceof AzekuraError && error.code === 'InvalidArgument') return undefined;
     throw error;
   }
-}
-
-function admits(
-  context: CsiContext,
-  pool: Pool,
-  used: Class | undefined,
-  request: GetCapacityRequest,
-  poolName: string | undefined,
-): boolean {
-  const { spec, status, metadata } = pool;
-  if (status.phase !== 'Ready' || spec.cordoned || spec.draining) return false;
-  if (poolName !== undefined && metadata.name !== poolName) return false;
-  if (context.deps.view.nodes.get(spec.nodeName)?.spec.cordoned) return false;
-  if (request.accessibleTopology && nodeOf(request.accessibleTopology) !== spec.nodeName) return false;
-  if (!used) return true;
-  const { names, labels } = used.spec.poolSelector;
-  if (spec.engine !== used.spec.engine) return false;
-  if (names && !names.includes(metadata.name)) return false;
-  return Object.entries(labels ?? {}).every(([key, value]) => metadata.labels[key] === value);
 }

@@ -6,6 +6,7 @@ import type { Volume } from '../../model/kinds.ts';
 import { required } from '../common/arguments.ts';
 import { type Capability, isMultiNode, parseCapabilities } from '../common/capability.ts';
 import { chooseSize, type SizeBounds, sizeBounds, withinBounds } from '../common/capacity-range.ts';
+import { classOf } from '../common/class-request.ts';
 import type { CsiContext } from '../common/context.ts';
 import { finalFailure, stateSentence } from '../common/failure.ts';
 import { nodesOf, volumeMessage } from '../common/messages.ts';
@@ -186,10 +187,7 @@ async function removeUnmade(context: CsiContext, created: Volume, error: Azekura
 
 function refuseUnshared(context: CsiContext, { capability, parameters }: Wanted): void {
   if (!isMultiNode(capability.accessMode)) return;
-  const classes = context.deps.view.classes.list();
-  const used = classes.find(({ metadata, spec }) =>
-    parameters.className === undefined ? spec.isDefault : metadata.name === parameters.className,
-  );
+  const used = classOf(context.deps.view, parameters);
   if (!used?.spec.shared)
     throw new AzekuraError('InvalidArgument', 'volumes of this class can be used by one node at a time only', {
       next: 'choose the access mode ReadWriteOnce or ReadWriteOncePod',
@@ -207,12 +205,14 @@ function readiness(volume: Volume | undefined): Volume | undefined {
 
 function operationOf(name: string, sizeBytes: number, wanted: Wanted): Operation {
   const { parameters, capability, csiName } = wanted;
-  const { className, provisioning, poolName, claim, engine, mutable } = parameters;
+  const { className, engineKind, deviceClass, provisioning, poolName, claim, engine, mutable } = parameters;
   return {
     name,
     sizeBytes,
     mode: capability.access,
     ...(className ? { className } : {}),
+    ...(engineKind ? { engine: engineKind } : {}),
+    ...(deviceClass ? { deviceClass } : {}),
     ...(provisioning ? { provisioning } : {}),
     ...(wanted.filesystem ? { filesystem: wanted.filesystem } : {}),
     ...(poolName ? { poolName } : {}),
