@@ -1,7 +1,8 @@
-/** Our chart and images on a running lab, as a user would install them; and pools on its nodes. */
+/** Our chart and images on a running lab, as a user would install them. */
 import { join } from 'node:path';
 import { binary, snapshotCrds } from './binaries.ts';
 import type { Cluster } from './cluster.ts';
+import { until } from './exec.ts';
 import { azekuraArchive, azekuraImage } from './image/azekura.ts';
 import { imageArchive, sidecarImages } from './image/catalog.ts';
 import { projectRoot } from './paths.ts';
@@ -25,6 +26,15 @@ export function labValues(tag = azekuraImage.tag): Record<string, unknown> {
       snapshotter: local('csi-snapshotter'),
     },
     agent: { dataDir: labDataDir },
+    pools: [
+      {
+        name: 'data',
+        source: { kind: 'share', maximum: '4Gi' },
+        overcommitRatio: 20,
+        // The host's disk may have none; a lab's data is not meant to last.
+        acceptNoJournal: true,
+      },
+    ],
   };
 }
 
@@ -75,36 +85,10 @@ export async function uninstallChart(cluster: Cluster): Promise<void> {
   });
 }
 
-/**
- * A pool of the file engine on each node, named after it.
- *
- * @param sizeBytes of its image file, allocated in full
- * @param overcommitRatio how many times that thin volumes may be promised
- */
-export async function createPools(
-  cluster: Cluster,
-  nodes: readonly string[],
-  { sizeBytes, overcommitRatio = 2 }: { readonly sizeBytes: number; readonly overcommitRatio?: number },
-): Promise<void> {
-  const pools = nodes.map((nodeName) => ({
-    apiVersion: 'azekura.dev/v1',
-    kind: 'Pool',
-    metadata: { name: nodeName },
-    spec: {
-      nodeName,
-      source: {
-        kind: 'image',
-        path: `${labDataDir.replace('$(NODE_NAME)', nodeName)}/pools/${nodeName}.img`,
-        sizeBytes,
-      },
-      overcommitRatio,
-      // The host's disk may have none; a lab's data is not meant to last.
-      acceptNoJournal: true,
-    },
-  }));
-  const list = { apiVersion: 'v1', kind: 'List', items: pools };
-  await cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify(list) });
-  const names = nodes.map((name) => `pools.azekura.dev/${name}`);
+/** Waits until the rule of the lab's values has given each node its pool, as it would give it to a user's. */
+export async function waitForPools(cluster: Cluster, nodes: readonly string[]): Promise<void> {
+  const names = nodes.map((name) => `pools.azekura.dev/${name}-data`);
+  await until('the pools', 60_000, async () => (await cluster.tryKubectl(['get', ...names])).code === 0, 200);
   await cluster.kubectl(['wait', '--for=jsonpath={.status.phase}=Ready', '--timeout=120s', ...names], {
     timeoutMs: 150_000,
   });
@@ -116,6 +100,6 @@ export async function installAzekura(cluster: Cluster, say: (line: string) => vo
   say('images are loaded');
   await installChart(cluster);
   say(`the chart is installed in ${systemNamespace}`);
-  await createPools(cluster, cluster.nodes, { sizeBytes: 4 * 2 ** 30, overcommitRatio: 20 });
+  await waitForPools(cluster, cluster.nodes);
   say('every node has a pool');
 }

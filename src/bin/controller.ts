@@ -8,7 +8,9 @@ import {
   createControllers,
   createOperations,
   createView,
+  type NodePools,
   type NodeSide,
+  startNodePools,
   type View,
 } from '../control/index.ts';
 import { type ChangedBlocks, type NodeHost, startCsi } from '../csi/index.ts';
@@ -18,6 +20,7 @@ import { createMetrics } from '../http/metrics.ts';
 import { createHttpServer } from '../http/server.ts';
 import { makeSupportBundle } from '../http/support-bundle.ts';
 import { LeaderElection } from '../kube/leader.ts';
+import { type KubeNode, nodeType } from '../kube/types.ts';
 import { systemClock } from '../lib/clock.ts';
 import { shortId } from '../lib/id.ts';
 import { AzekuraError } from '../model/errors.ts';
@@ -105,6 +108,8 @@ export async function runController(options: ControllerOptions): Promise<number>
 
     const deps = { store, clock, log, engines, view: state };
     let leading: Controllers | undefined;
+    let pools: NodePools | undefined;
+    const labelsOf = async (name: string) => (await client.find<KubeNode>(nodeType, name))?.metadata.labels;
     const identity = `${options.identity ?? `${hostname()}-${process.pid}`}-${shortId()}`;
     const election = new LeaderElection({
       client,
@@ -115,9 +120,13 @@ export async function runController(options: ControllerOptions): Promise<number>
       onElected: () => {
         const controllers = createControllers(deps);
         leading = controllers;
+        if (options.pools.length > 0)
+          pools = startNodePools({ store, view: state, operations, clock, log, rules: options.pools, labelsOf });
         controllers.start().catch((err: unknown) => log.error({ err }, 'the controllers could not start'));
       },
-      onLost: async () => leading?.stop(),
+      onLost: async () => {
+        await Promise.all([leading?.stop(), pools?.stop()]);
+      },
     });
     shutdown.add('election', () => election.close());
     new Gauge({

@@ -7,12 +7,13 @@ import { formatBytes } from '../lib/quantity.ts';
 import { AzekuraError } from '../model/errors.ts';
 import type { Pool } from '../model/kinds.ts';
 import type { PoolSource } from '../model/pool.ts';
+import { shareBytes, smallestPoolBytes } from '../model/pool-share.ts';
 import type { Store } from '../store/store.ts';
 import type { DataDir } from './data-dir.ts';
 
 const gibibyte = 2 ** 30;
-/** Below this a pool is no pleasure: XFS itself asks for 300 MiB. */
-const minimumBytes = 512 * 2 ** 20;
+/** Of the disk; it stays free for the machine itself. */
+const spareFraction = 0.1;
 const readyTimeoutMs = 60_000;
 /** Somebody who tries things out makes volumes far larger than what goes into them. */
 const trialOvercommitRatio = 10;
@@ -29,14 +30,12 @@ export function trialPoolBytes(
   disk: Pick<FilesystemStat, 'sizeBytes' | 'availableBytes'>,
   wantedBytes?: number,
 ): number | undefined {
-  // A tenth of the disk stays free for the machine itself.
-  const spareBytes = disk.availableBytes - disk.sizeBytes / 10;
   if (wantedBytes !== undefined) {
-    if (wantedBytes < minimumBytes)
+    if (wantedBytes < smallestPoolBytes)
       throw new AzekuraError('OutOfRange', `a pool of ${formatBytes(wantedBytes)} is too small`, {
-        next: `ask for at least ${formatBytes(minimumBytes)}`,
+        next: `ask for at least ${formatBytes(smallestPoolBytes)}`,
       });
-    if (wantedBytes <= spareBytes) return wantedBytes;
+    if (wantedBytes <= disk.availableBytes - disk.sizeBytes * spareFraction) return wantedBytes;
     throw new AzekuraError(
       'ResourceExhausted',
       `a pool of ${formatBytes(wantedBytes)} would leave less than a tenth of the disk free (${formatBytes(disk.availableBytes)} of ${formatBytes(disk.sizeBytes)} are)`,
@@ -45,8 +44,7 @@ export function trialPoolBytes(
       },
     );
   }
-  const bytes = Math.floor(Math.min(disk.availableBytes * 0.2, 20 * gibibyte, spareBytes) / 2 ** 20) * 2 ** 20;
-  return bytes >= minimumBytes ? bytes : undefined;
+  return shareBytes(disk, { fraction: 0.2, maximumBytes: 20 * gibibyte, spareFraction });
 }
 
 export interface TrialPoolDeps {

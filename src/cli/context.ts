@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Host } from '../host/host.ts';
+import type { PoolRule } from '../model/pool-rule.ts';
 import type { Client } from './client.ts';
 import type { GlobalOptions, OutputFormat } from './options.ts';
 import type { Terminal } from './terminal.ts';
@@ -53,6 +54,8 @@ export interface ControllerOptions {
   readonly healthListen?: string;
   readonly listen?: string;
   readonly tokenFile?: string;
+  /** By which nodes are given pools; none are made without. */
+  readonly pools: readonly PoolRule[];
   readonly logLevel: string;
   readonly jsonLog: boolean;
 }

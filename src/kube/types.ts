@@ -19,6 +19,13 @@ export interface Lease extends KubeObject {
   };
 }
 
+/** core/v1 Node: of it only the labels are of interest. */
+export const nodeType: ResourceType = { group: '', version: 'v1', plural: 'nodes', kind: 'Node', namespaced: false };
+
+export interface KubeNode extends KubeObject {
+  readonly metadata: KubeMeta & { readonly labels?: Readonly<Record<string, string>> };
+}
+
 export const eventType: ResourceType = {
   group: 'events.k8s.io',
   version: 'v1',

@@ -29,6 +29,13 @@ export function attachmentName(volumeId: string, nodeName: string): string {
   return label(`${volumeId}-${nodeName.replaceAll('.', '-').slice(0, 20).replace(/-+$/, '')}-${digest}`);
 }
 
+/** The pool that a rule of the cluster makes on a node. */
+export function poolNameOf(nodeName: string, ruleName: string): string {
+  if (!nodeName.includes('.')) return label(`${nodeName}-${ruleName}`);
+  const digest = createHash('sha256').update(nodeName).digest('hex').slice(0, 10);
+  return label(`${nodeName.replaceAll('.', '-').slice(0, 20).replace(/-+$/, '')}-${digest}-${ruleName}`);
+}
+
 /** The snapshot of one volume in a group. */
 export function memberSnapshotName(groupName: string, volumeName: string): string {
   return label(`${groupName}-${volumeName}`);
@@ -71,6 +78,8 @@ export const annotations = {
   requestId: 'azekura.dev/request-id',
   /** On a Pool whose removal was asked for: its own files go too. */
   destroy: 'azekura.dev/destroy',
+  /** On a Node: the rules by which it was given pools, with commas between them. Who removes a pool does not want it back. */
+  poolsMade: 'azekura.dev/pools-made',
   /** On a node's copy of an object: `<generation in the cluster>/<generation here>` that say the same. */
   mirrored: 'azekura.dev/mirrored',
   /** On an object of a node that its cluster does not know: it is kept, and may be adopted. */

@@ -23,6 +23,15 @@ export const BlockDevice = z.object({
 });
 export type BlockDevice = z.infer<typeof BlockDevice>;
 
+/** The disk that the agent's own folder is on: there a node's first pool can be. */
+export const NodeDisk = z.object({
+  path: z.string().describe("The agent's folder"),
+  filesystem: z.string().optional(),
+  sizeBytes: Bytes,
+  availableBytes: Bytes,
+});
+export type NodeDisk = z.infer<typeof NodeDisk>;
+
 export const NodeStatus = z.object({
   phase: z.enum(['Ready', 'NotReady']).default('NotReady'),
   version: z.string().optional(),
@@ -30,6 +39,9 @@ export const NodeStatus = z.object({
   bootId: z.string().optional(),
   heartbeat: Timestamp.optional(),
   devices: z.array(BlockDevice).default([]),
+  dataDisk: NodeDisk.optional(),
+  /** Pools that the agent knows, those included that its cluster does not. */
+  pools: z.int().min(0).default(0),
   attachedVolumes: z.int().min(0).default(0),
   causes: z.array(Cause).default([]),
 });

@@ -6,6 +6,7 @@ import { parse, parseAllDocuments } from 'yaml';
 import { binary, kubernetesVersion, notBuilt } from '../../lab/kubernetes/binaries.ts';
 import { run, tryRun } from '../../lab/kubernetes/exec.ts';
 import { imagePackages } from '../../lab/kubernetes/image/azekura.ts';
+import { PoolRules } from '../../src/model/pool-rule.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 const chart = path.join(root, 'deploy/chart');
@@ -262,6 +263,39 @@ describe.skipIf(missing)(`the chart${missing ? ` (skipped: ${missing})` : ''}`, 
       expect(spec.tolerations).toContainEqual({ key: 'storage' });
     });
 
+    it('pools', async () => {
+      const given = (manifests: readonly Manifest[]): unknown => {
+        const args = containers(manifests, 'Deployment').get('controller')?.args ?? [];
+        return JSON.parse(args.find((each) => each.startsWith('--pools='))?.slice('--pools='.length) ?? '');
+      };
+      expect(PoolRules.parse(given(plain))).toEqual([
+        { name: 'data', nodeSelector: {}, source: { kind: 'share', percent: 30, maximum: '100Gi' } },
+      ]);
+      expect(given(await render(['pools=[]']))).toEqual([]);
+      const named = [
+        { name: 'srv', nodeSelector: { disk: 'big' }, source: { kind: 'directory', path: '/srv/data' } },
+        { name: 'image', source: { kind: 'image', path: '/images/pool.img', sizeBytes: 1e9 }, overcommitRatio: 5 },
+        { name: 'inside', source: { kind: 'directory', path: '/var/lib/azekura/pools/x' }, acceptNoJournal: true },
+        { name: 'disk', source: { kind: 'device', path: '/dev/disk/by-id/<x>&y', confirmedId: 'S1' } },
+        { name: 'disks', source: { kind: 'disks', disks: ['/dev/a', '/dev/b'], layout: 'mirror' }, engine: 'lvm' },
+        { name: 'group', source: { kind: 'volumeGroup', group: 'vg0' }, deviceClass: 'ssd', reservePercent: 0 },
+      ];
+      const manifests = await render([`pools=${JSON.stringify(named)}`]);
+      expect(given(manifests)).toEqual(named);
+      expect(PoolRules.safeParse(given(manifests)).success).toBe(true);
+      const mounts = containers(manifests, 'DaemonSet').get('agent')?.volumeMounts ?? [];
+      const ofPools = mounts.filter((mount) => mount.name.startsWith('pool-'));
+      expect(ofPools).toEqual([
+        { name: 'pool-srv', mountPath: '/srv/data', mountPropagation: 'Bidirectional' },
+        { name: 'pool-image', mountPath: '/images', mountPropagation: 'Bidirectional' },
+      ]);
+      const volumes = one(manifests, 'DaemonSet').spec.template.spec.volumes;
+      expect(volumes.filter((each) => each.name.startsWith('pool-')).map((each) => each.hostPath?.path)).toEqual([
+        '/srv/data',
+        '/images',
+      ]);
+    });
+
     it('storageClasses', async () => {
       const classes = plain.filter((each) => each.kind === 'StorageClass');
       const isDefault = (each: Manifest): boolean =>
@@ -326,6 +360,9 @@ describe.skipIf(missing)(`the chart${missing ? ` (skipped: ${missing})` : ''}`, 
       ['agent.dataDir="relative"', 'dataDir'],
       ['controller.replicas=0', 'replicas'],
       ['contoller={}', 'contoller'],
+      ['pools=[{"name":"a"}]', 'source'],
+      ['pools=[{"name":"a","source":{"kind":"share","percent":95}}]', 'percent'],
+      ['pools=[{"name":"a","source":{"kind":"device","path":"/srv/x"}}]', 'source'],
     ])('refuses %s', async (set, word) => {
       expect(await refusal([set])).toContain(word);
     });

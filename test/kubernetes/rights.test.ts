@@ -67,6 +67,7 @@ const matrix = {
       { verb: 'create', group: 'coordination.k8s.io', resource: 'leases', namespace },
       { verb: 'update', group: 'coordination.k8s.io', resource: 'leases', namespace, name: 'azekura-controller' },
       { verb: 'create', group: 'events.k8s.io', resource: 'events', namespace: 'default' },
+      { verb: 'get', group: '', resource: 'nodes' },
       ...['get', 'list', 'watch', 'create', 'patch', 'delete'].map((verb) => ({
         verb,
         group: '',

@@ -89,3 +89,18 @@ volumeMounts:
 {{- define "azekura.dataRoot" -}}
 {{- .Values.agent.dataDir | replace "/$(NODE_NAME)" "" -}}
 {{- end -}}
+
+{{/* Folders of pools that lie outside of the data folder, as a list of name and path. */}}
+{{- define "azekura.poolFolders" -}}
+{{- $root := printf "%s/" (include "azekura.dataRoot" .) -}}
+{{- $folders := list -}}
+{{- range .Values.pools -}}
+{{- $path := "" -}}
+{{- if eq .source.kind "directory" }}{{ $path = .source.path }}{{ end -}}
+{{- if eq .source.kind "image" }}{{ $path = dir .source.path }}{{ end -}}
+{{- if and $path (not (hasPrefix $root (printf "%s/" $path))) -}}
+{{- $folders = append $folders (dict "name" (printf "pool-%s" .name) "path" $path) -}}
+{{- end -}}
+{{- end -}}
+{{- $folders | toYaml -}}
+{{- end -}}

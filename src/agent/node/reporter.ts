@@ -2,7 +2,7 @@ import type { BlockDeviceInfo, HostFacts } from '../../host/host.ts';
 import type { RunResult } from '../../lib/work-queue.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
 import { hasCode } from '../../model/errors.ts';
-import type { BlockDevice, NodeStatus } from '../../model/node.ts';
+import type { BlockDevice, NodeDisk, NodeStatus } from '../../model/node.ts';
 import { changeStatus } from '../../store/change.ts';
 import { withSince } from '../causes.ts';
 import { type AgentContext, keys } from '../context.ts';
@@ -27,6 +27,7 @@ const notForPools = /^\/dev\/(loop|ram|zram|sr|fd)\d/;
 export class NodeReporter {
   readonly #context: AgentContext;
   #devices: readonly BlockDevice[] = [];
+  #dataDisk: NodeDisk | undefined;
   #devicesAtMs = Number.NEGATIVE_INFINITY;
   #causes: readonly Cause[] = [];
   #cancel: () => void = () => {};
@@ -78,6 +79,8 @@ export class NodeReporter {
       bootId: facts.bootId,
       heartbeat: this.#context.now,
       devices: [...this.#devices],
+      ...(this.#dataDisk ? { dataDisk: this.#dataDisk } : {}),
+      pools: state.pools.list().length,
       attachedVolumes: state.ownAttachments().length,
     };
     await changeStatus(deps.store, 'Node', deps.nodeName, (node) => ({
@@ -95,7 +98,13 @@ export class NodeReporter {
   }
 
   async #look(facts: HostFacts): Promise<void> {
-    const { host, log, clock } = this.#context.deps;
+    const { host, log, clock, dataDir } = this.#context.deps;
+    try {
+      const { type, sizeBytes, availableBytes } = await this.#context.ownKernel.statfs(dataDir);
+      this.#dataDisk = { path: dataDir, filesystem: type, sizeBytes, availableBytes };
+    } catch (err) {
+      log.warn({ err }, 'the space of the data folder could not be read');
+    }
     try {
       this.#devices = (await host.blockDevices())
         .filter(({ path, sizeBytes }) => !notForPools.test(path) && sizeBytes > 0)

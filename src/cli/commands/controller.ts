@@ -1,4 +1,6 @@
 import type { Command } from 'commander';
+import { AzekuraError } from '../../model/errors.ts';
+import { type PoolRule, PoolRules } from '../../model/pool-rule.ts';
 import type { Context } from '../context.ts';
 import { examples } from '../help.ts';
 
@@ -9,6 +11,7 @@ interface Options {
   readonly runDir: string;
   readonly healthListen?: string;
   readonly listen?: string;
+  readonly pools?: string;
   readonly logLevel: string;
   readonly json?: boolean;
 }
@@ -21,6 +24,7 @@ export function register(command: Command, context: Context): void {
     .option('--run-dir <folder>', 'for the sockets of the API and of the CSI driver', '/run/azekura')
     .option('--health-listen <addr:port>', 'answer probes and metrics there, without a token')
     .option('--listen <addr:port>', 'also serve the API on TCP; needs --token-file')
+    .option('--pools <json>', "the pools that nodes are given: a list as in the chart's value `pools`")
     .option('--log-level <level>', 'debug, info, warn or error', 'info')
     .option('--json', 'log as JSON lines, also on a terminal')
     .action(async (options: Options) => {
@@ -35,10 +39,24 @@ export function register(command: Command, context: Context): void {
         ...(options.healthListen === undefined ? {} : { healthListen: options.healthListen }),
         ...(options.listen === undefined ? {} : { listen: options.listen }),
         ...(tokenFile === undefined ? {} : { tokenFile }),
+        pools: options.pools === undefined ? [] : parsePools(options.pools),
         logLevel: options.logLevel,
         jsonLog: options.json ?? !context.terminal.outIsTty,
       });
       context.setExitCode(code);
     });
   examples(command, ['controller --namespace azekura', 'controller --health-listen 0.0.0.0:7845']);
+}
+
+function parsePools(text: string): readonly PoolRule[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new AzekuraError('InvalidArgument', `--pools "${text.slice(0, 64)}" is not JSON`);
+  }
+  const parsed = PoolRules.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new AzekuraError('InvalidArgument', `--pools: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`);
 }
