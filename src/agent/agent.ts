@@ -3,7 +3,7 @@ import { type RunResult, WorkQueue } from '../lib/work-queue.ts';
 import { AzekuraError } from '../model/errors.ts';
 import type { PoolSpec } from '../model/pool.ts';
 import { AgentContext } from './context.ts';
-import type { Agent, AgentDeps } from './deps.ts';
+import type { Agent, AgentDeps, DirectUse } from './deps.ts';
 import { checkMountPoint } from './filesystem/mount-point.ts';
 import { NodeReporter } from './node/reporter.ts';
 import { reconcileOrphans } from './pool/orphans.ts';
@@ -18,6 +18,7 @@ import { MountWatch } from './volume/mount-watch.ts';
 import { reconcileVolume } from './volume/reconcile.ts';
 import { TrimWatch, trimVolume } from './volume/trim.ts';
 import { refreshUsage } from './volume/usage.ts';
+import { beginUse } from './volume/use.ts';
 
 const parallelism = 16;
 const perPool = 4;
@@ -73,7 +74,7 @@ class NodeAgent implements Agent {
   async stop(deadlineMs = 10_000): Promise<void> {
     for (const watch of this.#watches) watch.stop();
     this.#watches = [];
-    const ended = await this.#queue.stop(deadlineMs);
+    const ended = (await this.#queue.stop(deadlineMs)) && (await this.#endUses(deadlineMs));
     if (!ended)
       this.#deps.log.warn(
         { running: this.#queue.running },
@@ -91,8 +92,26 @@ class NodeAgent implements Agent {
     );
   }
 
+  beginUse(volumeId: string): DirectUse | undefined {
+    // Before it has started, the start looks at everything; once it stops, nothing begins.
+    return this.#watches.length === 0 ? undefined : beginUse(this.#started(), volumeId);
+  }
+
   async checkMountPoint(path: string, mode: 'filesystem' | 'block', volumeId: string): Promise<void> {
     await checkMountPoint(this.#started(), path, mode, volumeId);
+  }
+
+  /** @returns whether all direct uses ended in time */
+  async #endUses(deadlineMs: number): Promise<boolean> {
+    const running = [...(this.#context?.inUse ?? [])];
+    if (running.length === 0) return true;
+    let cancel = () => {};
+    const late = new Promise<boolean>((resolve) => {
+      cancel = this.#deps.clock.after(deadlineMs, () => resolve(false));
+    });
+    const ended = await Promise.race([Promise.all(running).then(() => true), late]);
+    cancel();
+    return ended;
   }
 
   #started(): AgentContext {

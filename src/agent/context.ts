@@ -6,7 +6,8 @@ import type { Steps } from '../lib/steps.ts';
 import { makeCause, worstCause } from '../model/cause.ts';
 import { causeCatalogue } from '../model/causes.ts';
 import { blamed } from '../model/errors.ts';
-import type { Pool, Replica } from '../model/kinds.ts';
+import type { Attachment, Pool, Replica } from '../model/kinds.ts';
+import { attachmentName } from '../model/names.ts';
 import { placeOf } from '../model/pool.ts';
 import type { AgentDeps } from './deps.ts';
 import type { AgentState } from './state.ts';
@@ -22,6 +23,12 @@ export const keys = {
   trim: (volumeId: string) => `trim/${volumeId}`,
   sweep: 'sweep',
 } as const;
+
+/** What the watch has told of a volume's attachments while somebody converges them: by uid, what is wanted. */
+export interface ExpectedUse {
+  count: number;
+  readonly missed: Map<string, string>;
+}
 
 /** What every part of the agent works with. Made once by agent.ts. */
 export class AgentContext {
@@ -39,8 +46,13 @@ export class AgentContext {
    * folders of what has just begun for leftovers.
    */
   readonly servedPools = new Set<string>();
-  /** uids of attachments that a running pass lets go: their end is no news to it. */
-  readonly leaving = new Set<string>();
+  /** What is wanted of attachments and has been seen to, by uid: no news when the watch tells of it. See wantedOf(). */
+  readonly seenTo = new Map<string, string>();
+  /** Volumes that somebody uses directly just now, see volume/use.ts; and the passes of that. */
+  readonly expected = new Map<string, ExpectedUse>();
+  readonly inUse = new Set<Promise<void>>();
+  /** Generations of copies that a pass of this process has found, or made, as they should be, by uid. */
+  readonly settled = new Map<string, number>();
   /** Pools whose volumes have been compared with the objects since they were opened last. */
   readonly scannedPools = new Set<string>();
   /** One trim at a time on a pool. */
@@ -76,6 +88,11 @@ export class AgentContext {
   /** Calls on what lies above a volume's device: contained to that volume. */
   volumeKernel(volumeId: string): Kernel {
     return this.deps.host.kernel(`volume/${volumeId}`);
+  }
+
+  /** The attachment of a volume on this node as it is stored: also what was written a moment ago. */
+  attachmentNow(volumeId: string): Promise<Attachment | undefined> {
+    return this.deps.store.find('Attachment', attachmentName(volumeId, this.deps.nodeName));
   }
 
   definition(kind: string): EngineDefinition {

@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { CrashPoint } from '../lib/steps.ts';
 import type { Cause } from '../model/cause.ts';
+import type { Attachment } from '../model/kinds.ts';
 import type { PoolSpec } from '../model/pool.ts';
 import type { Store } from '../store/store.ts';
 
@@ -34,6 +35,8 @@ export interface Agent {
   start(): Promise<void>;
   /** Ends quietly: running steps finish within the deadline, mounted volumes stay mounted. */
   stop(deadlineMs?: number): Promise<void>;
+  /** Begins the direct use of a volume by somebody who writes its Attachment and waits; undefined while it cannot be. */
+  beginUse(volumeId: string): DirectUse | undefined;
   /** Looks at a place on this machine as a pool, without changing anything. @throws AzekuraError as Engine.pools.inspect */
   inspectPool(name: string, spec: PoolSpec): Promise<PoolInspection>;
   /**
@@ -42,4 +45,21 @@ export interface Agent {
    * @throws AzekuraError FailedPrecondition with blame MountPointBusy; InvalidArgument for a path inside the data folder
    */
   checkMountPoint(path: string, mode: 'filesystem' | 'block', volumeId: string): Promise<void>;
+}
+
+/** How an attachment is stored after it was converged; undefined once it is gone. */
+export interface Converged {
+  readonly attachment: Attachment | undefined;
+}
+
+/** The use of a volume by somebody who writes what is wanted and waits for it. */
+export interface DirectUse {
+  /**
+   * Converges the attachment that was just written.
+   *
+   * @returns undefined when it takes the way over the watch and the queue: its end is seen in the store
+   */
+  converge(written: Attachment): Promise<Converged | undefined>;
+  /** To be called at the end, whatever happened. */
+  end(): void;
 }

@@ -23,8 +23,16 @@ export function listen(context: AgentContext): void {
   state.attachments.onChange(({ object, type }) => {
     const { nodeName } = object.spec;
     if (!own(nodeName) || !changed(object, type)) return;
-    // The pass that has let it go waits for this and goes on by itself.
-    if (type === 'deleted' && context.leaving.has(object.metadata.uid)) return;
+    const { uid } = object.metadata;
+    const wanted = type === 'deleted' ? gone : wantedOf(object);
+    const inUse = context.expected.get(object.spec.volumeId);
+    if (inUse) {
+      inUse.missed.set(uid, wanted);
+      return;
+    }
+    const done = context.seenTo.get(uid);
+    if (type === 'deleted') context.seenTo.delete(uid);
+    if (done === gone || done === wanted) return;
     trigger(keys.volume(object.spec.volumeId));
   });
   state.snapshots.onChange(({ object, type }) => {
@@ -37,13 +45,22 @@ export function listen(context: AgentContext): void {
   });
 }
 
+/** Stands for an object that is gone. */
+export const gone = 'gone';
+
+/** What is wanted of an object, to be compared: its spec, its annotations and whether it is to go. */
+export function wantedOf({ metadata }: Pick<Resource, 'metadata'>): string {
+  const { generation, deletionTimestamp, annotations } = metadata;
+  return `${generation} ${deletionTimestamp ?? ''} ${JSON.stringify(annotations)}`;
+}
+
 /** Tells changes of the spec, the annotations and the wish to delete from those of the status. */
 function changeFilter(): (object: Resource, type: string) => boolean {
   const seen = new Map<string, string>();
   return ({ metadata }, type) => {
-    const { uid, generation, deletionTimestamp, annotations } = metadata;
+    const { uid } = metadata;
     if (type === 'deleted') return seen.delete(uid);
-    const wanted = `${generation} ${deletionTimestamp ?? ''} ${JSON.stringify(annotations)}`;
+    const wanted = wantedOf({ metadata });
     if (seen.get(uid) === wanted) return false;
     seen.set(uid, wanted);
     return true;

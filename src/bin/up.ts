@@ -113,6 +113,7 @@ export async function runUp(options: UpOptions): Promise<number> {
       version: version.version,
       nodeName,
       dataDir: dataDir.path,
+      beginUse: (volumeId) => agent.beginUse(volumeId),
       maxVolumesPerNode: options.maxVolumesPerNode ?? 0,
       registry: metrics.registry,
       ready: () => !starting,

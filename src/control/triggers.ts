@@ -34,8 +34,14 @@ export function listen(context: ControlContext): () => void {
       if (object.spec.source) trigger(keys.drain(object.spec.source.poolName));
     }
   });
-  on(view.attachments, ({ object }) => {
-    volumeOf(object.spec.volumeId, object.spec.volumeName);
+  const told = new Map<string, string>();
+  on(view.attachments, ({ object, type }) => {
+    // Most of what happens to an attachment is the node's own: the Volume tells only whether it is attached, and what ails it.
+    const { name, uid, deletionTimestamp } = object.metadata;
+    const tells = JSON.stringify([uid, deletionTimestamp, object.status.phase, object.status.causes]);
+    if (type === 'deleted' || told.get(name) !== tells) volumeOf(object.spec.volumeId, object.spec.volumeName);
+    if (type === 'deleted') told.delete(name);
+    else told.set(name, tells);
     for (const replica of view.replicasOf(object.spec.volumeId))
       if (view.pools.get(replica.spec.poolName)?.spec.draining) trigger(keys.drain(replica.spec.poolName));
   });

@@ -68,6 +68,14 @@ export interface NodeHost {
   removeMountPoint(path: string): Promise<void>;
 }
 
+/** The agent at work for a call that has written what it wants: it need not wait to be told by the watch. */
+export interface DirectUse {
+  /** Tells how the attachment is afterwards; undefined when the watch will tell. */
+  converge(written: Attachment): Promise<{ readonly attachment: Attachment | undefined } | undefined>;
+  /** To be called at the end, whatever happened. */
+  end(): void;
+}
+
 /** The driver's name: the provisioner of StorageClasses. It begins and ends with a letter, as csi-sanity demands. */
 export const driverName = 'csi.azekura.dev';
 
@@ -83,6 +91,8 @@ export interface CsiDeps {
   /** The machine of the node service. */
   readonly nodeName: string;
   readonly nodeHost: NodeHost;
+  /** Begins the direct use of a volume of this machine's agent; absent where the agent lives elsewhere. */
+  readonly beginUse?: (volumeId: string) => DirectUse | undefined;
   /** The only folder in which the orchestrator may name staging and target paths; any when absent. */
   readonly targetRoot?: string;
   /** Volumes that may be attached to a node; 0 leaves it to the orchestrator. */

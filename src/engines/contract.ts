@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { Host } from '../host/host.ts';
-import type { ByteRange, RangePage } from '../host/kernel.ts';
+import type { ByteRange, ProbedFilesystem, RangePage } from '../host/kernel.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { KeyedLock } from '../lib/keyed-lock.ts';
 import type { Logger } from '../lib/log.ts';
@@ -236,8 +236,17 @@ export interface EngineVolumes {
   expand(volume: VolumeRef, sizeBytes: number): Promise<void>;
   /** Brings a volume to new engine parameters, for example other peers. Absent where nothing can change. */
   configure?(volume: VolumeRef, parameters: Readonly<Record<string, string>>): Promise<void>;
-  /** Gives the node a block device, or what to mount (AttachedDevice.mount). Repeating it answers the same. */
-  attach(volume: VolumeRef, options: { readonly readOnly: boolean }): Promise<AttachedDevice>;
+  /**
+   * Gives the node a block device, or what to mount (AttachedDevice.mount). Repeating it answers the same.
+   *
+   * @param options.probe the file system on it will be looked at next: may be done here when it saves a round trip
+   */
+  attach(volume: VolumeRef, options: { readonly readOnly: boolean; readonly probe?: boolean }): Promise<AttachedDevice>;
+  /**
+   * The volume's device, by a cheap look at the kernel that takes no helper process; `device` is undefined when the volume
+   * is not attached. Undefined when that look does not tell: then observe() does. Absent where there is no such look.
+   */
+  glance?(volume: VolumeRef): { readonly device: AttachedDevice | undefined } | undefined;
   /**
    * Notes durably that the volume is no longer blank; called after it was formatted and before it is mounted for the first
    * time. Engines whose volumes come up formatted do not have it.
@@ -291,6 +300,8 @@ export interface AttachedDevice {
    * agent may format it, whatever an interrupted attempt has left on it.
    */
   readonly blank?: true;
+  /** What was found on it, when it was probed on attaching. */
+  readonly found?: ProbedFilesystem | undefined;
   readonly layers: readonly Layer[];
   readonly causes: readonly Cause[];
 }

@@ -1,5 +1,9 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../lib/clock.ts';
+import { FakeClock } from '../lib/fake-clock.ts';
 import { Containment } from './containment.ts';
 import { ExecError, execCommand, lastLines } from './exec.ts';
 import type { ExecOptions } from './host.ts';
@@ -21,7 +25,7 @@ const failure = async (promise: Promise<unknown>): Promise<ExecError> => {
   return error as ExecError;
 };
 
-describe('exec', () => {
+describe('exec', { timeout: 300_000 }, () => {
   it('hands over arguments and input as they are and gives back both outputs', async () => {
     const script = 'process.stdin.on("data", (d) => process.stdout.write(d)); process.stderr.write(process.argv[1])';
     const result = await node(script, { input: 'in\0put' }, '$(touch /x); "quoted" *');
@@ -52,21 +56,28 @@ describe('exec', () => {
   });
 
   it('ends the whole process group at the deadline, children included', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'azekura-exec-'));
+    const said = join(folder, 'pid');
+    // Says who its child is when it has one, and that it will not go when it is asked to.
     const script = `const c = require("child_process").spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "inherit" });
-      console.log(c.pid); process.on("SIGTERM", () => {}); setInterval(() => {}, 1000)`;
-    const pids: number[] = [];
-    const error = await failure(
-      node(script.replace('console.log(c.pid)', 'console.error(c.pid)'), { deadlineMs: 500 }).catch(
-        (thrown: ExecError) => {
-          pids.push(Number(thrown.stderr));
-          throw thrown;
-        },
-      ),
+      process.on("SIGTERM", () => {}); setInterval(() => {}, 1000);
+      require("fs").writeFileSync(process.argv[1] + ".new", String(c.pid)); require("fs").renameSync(process.argv[1] + ".new", process.argv[1])`;
+    // Time passes when the child is there, however long that takes on a busy machine.
+    const clock = new FakeClock();
+    const ended = failure(
+      execCommand({ clock, containment }, [process.execPath, '-e', script, said], { deadlineMs: 500 }),
     );
-    expect(error.code).toBe('DeadlineExceeded');
-    expect(pids[0]).toBeGreaterThan(0);
+    await expect.poll(() => existsSync(said), { timeout: 100_000 }).toBe(true);
+    const pid = Number(readFileSync(said, 'utf8'));
+    expect(isRunning(pid)).toBe(true);
+    await clock.advance(499);
+    expect(isRunning(pid)).toBe(true);
+    await clock.advance(1);
+    await clock.advance(2_000);
+    expect((await ended).code).toBe('DeadlineExceeded');
     // The child is gone or, where nobody reaps it, a zombie; it is never left running.
-    await expect.poll(() => isRunning(pids[0] ?? 0)).toBe(false);
+    await expect.poll(() => isRunning(pid), { timeout: 100_000 }).toBe(false);
+    rmSync(folder, { recursive: true });
   });
 
   it('ends when it is aborted and then throws the reason', async () => {

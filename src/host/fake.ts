@@ -131,6 +131,14 @@ export class FakeHost implements Host {
     return { exitCode: 0, stdout: '', stderr: '' };
   }
 
+  glanceAtLoop: Host['glanceAtLoop'] = (file) => ({
+    loop: this.machine.loopEntries().find((loop) => loop.backingFile === file && !loop.backingDeleted),
+  });
+  readonly ownFiles: Host['ownFiles'] = {
+    read: (path) => this.#sync.readTextFile(path),
+    write: (path, text) => this.#sync.writeTextFile(path, text, 0o600, { sync: false }),
+    remove: (path) => this.#sync.removeTree(path),
+  };
   hungCalls = (): readonly HungCall[] => [...this.#hung];
   mounts = async () => this.machine.mountEntries();
   loops = async () => this.machine.loopEntries();

@@ -1,5 +1,6 @@
 import type { BlockNode, BlockNodeOptions } from './block-sysfs.ts';
 import type { Kernel, LoopDevice } from './kernel.ts';
+import type { OwnFiles } from './own-files.ts';
 
 export type { BlockNode, BlockNodeOptions, LoopDevice };
 
@@ -17,6 +18,17 @@ export interface Host {
    * @param deadlineMs after which a call is abandoned; 30 s unless told
    */
   kernel(domain: string, options?: { readonly deadlineMs?: number }): Kernel;
+
+  /** Small files of the instance itself, without a helper process. */
+  readonly ownFiles: OwnFiles;
+
+  /**
+   * Where the loop device of a file is, by the last call that attached, found or detached it, and a look at sysfs, which
+   * touches no device: without a helper process. `loop` is undefined when it had none.
+   *
+   * @returns undefined when this process does not know; then kernel().findLoop() does
+   */
+  glanceAtLoop(file: string): { readonly loop: LoopDevice | undefined } | undefined;
 
   /** Runs a command: see ExecOptions. @throws ExecError (an AzekuraError HostFailure or DeadlineExceeded) */
   exec(argv: readonly [string, ...string[]], options?: ExecOptions): Promise<ExecResult>;

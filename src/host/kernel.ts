@@ -105,15 +105,7 @@ export interface Kernel {
   /** A fresh UUID for the clean, unmounted ext4 or XFS file system in a backing file or device; no external tool. */
   setFilesystemUuid(path: string, filesystem: 'xfs' | 'ext4', uuid: string, options?: SyncOption): Promise<void>;
   /** Type and UUID of the file system in a file or device, by its superblock; undefined for none. `clean` = no journal replay is due. */
-  probeFilesystem(path: string): Promise<
-    | {
-        readonly filesystem: string;
-        readonly uuid: string;
-        readonly clean: boolean;
-        readonly sizeBytes: number;
-      }
-    | undefined
-  >;
+  probeFilesystem(path: string): Promise<ProbedFilesystem | undefined>;
   /** Label of an LVM physical volume, with the text of its group when asked; undefined when it is none. See host/lvm. */
   readLvmLabel(path: string, options?: { readonly text?: boolean }): Promise<LvmLabel | undefined>;
   /** Whether the file's file system can share extents (FICLONE), tried for real with two temporary files in the folder. */
@@ -134,7 +126,7 @@ export interface Kernel {
   attachLoop(
     file: string,
     options?: LoopHint & { readonly readOnly?: boolean; readonly directIo?: boolean; readonly reuse?: boolean },
-  ): Promise<Pick<LoopDevice, 'device' | 'deviceNumber' | 'directIo' | 'readOnly' | 'logicalBlockBytes'>>;
+  ): Promise<Omit<LoopDevice, 'backingDeleted' | 'sizeBytes'>>;
   /** Detaches and waits until the kernel has let go. Does nothing when the device no longer backs the file. @throws FailedPrecondition (still held) */
   detachLoop(device: string, file: string): Promise<void>;
   /** LOOP_SET_CAPACITY: the device takes over the size of its file. */
@@ -191,6 +183,14 @@ export interface LoopHint {
 export interface SyncOption {
   /** false: not durable yet; a later rename() with `contents` or a sync() makes it so. */
   readonly sync?: boolean;
+}
+
+/** What a superblock says. */
+export interface ProbedFilesystem {
+  readonly filesystem: string;
+  readonly uuid: string;
+  readonly clean: boolean;
+  readonly sizeBytes: number;
 }
 
 export interface FileStat {

@@ -16,6 +16,7 @@ import { defaultWorkerArgv } from './kernel/worker-argv.ts';
 import { lockHolder } from './lock-holder.ts';
 import { LoopReader } from './loops.ts';
 import { MountinfoReader } from './mountinfo.ts';
+import { ownFiles } from './own-files.ts';
 import { shareNext } from './share.ts';
 import { smartReader } from './smart.ts';
 import { spaceGlances } from './space.ts';
@@ -40,7 +41,7 @@ export function createHost(options: {
   const argv = options.workerArgv ?? defaultWorkerArgv();
   const pool = new WorkerPool({ argv, clock, log, containment, limits: options.limits ?? {} });
   const mountinfo = new MountinfoReader();
-  const loopHints = new LoopHints();
+  const loopHints = new LoopHints('/sys');
   const loopReader = new LoopReader('/sys', () => clock.nowMs());
   const exec: Host['exec'] = (command, execOptions) => execCommand({ clock, containment }, command, execOptions);
   let facts: Promise<HostFacts> | undefined;
@@ -51,6 +52,8 @@ export function createHost(options: {
         loopHints.run(call, args, (hinted) => pool.run(domain, call, hinted, deadlineMs)),
       );
     },
+    ownFiles,
+    glanceAtLoop: (file) => loopHints.glance(file),
     exec,
     hungCalls: () => containment.list(),
     mounts: shareNext(() => mountinfo.read(readFileSync('/proc/self/mountinfo', 'utf8'))),

@@ -39,7 +39,7 @@ export async function checkMountPoint(
   volumeId: string,
 ): Promise<void> {
   checkPath(path, context.deps.dataDir);
-  const record = await readRecord(context, volumeId);
+  const record = readRecord(context, volumeId);
   if (record.publications.some((publication) => publication.path === path)) return;
   await checkFree(context, path, mode);
 }
@@ -76,11 +76,16 @@ export async function checkFree(
   const mount = topMount(await context.deps.host.mounts(), path);
   if (mount) throw busy(`${mount.source} (${mount.filesystem}) is mounted there`);
   const kernel = context.ownKernel;
-  // Both at once: mostly the path is missing and its folder is not.
-  const [stat, parent] = await kernel.batch([
+  // All at once, each for what is there mostly: an empty folder, or nothing in a folder.
+  const looks = [
     { call: 'stat', args: [path] },
     { call: 'stat', args: [posix.dirname(path)] },
-  ]);
+  ] as const;
+  const inside = { call: 'listDirectory', args: [path] } as const;
+  const [stat, parent, listed] =
+    mode === 'filesystem'
+      ? await kernel.batch([...looks, inside]).catch(() => kernel.batch(looks))
+      : await kernel.batch(looks);
   if (!stat) return [...(await missingParents(kernel, posix.dirname(path), parent, busy)), path];
   if (mode === 'block') {
     if (stat.kind !== 'file' || stat.sizeBytes > 0)
@@ -88,7 +93,7 @@ export async function checkFree(
     return [];
   }
   if (stat.kind !== 'directory') throw busy('it is not a folder');
-  const names = (await kernel.listDirectory(path)) ?? [];
+  const names = listed ?? (await kernel.listDirectory(path)) ?? [];
   if (names.length > 0) throw busy('it is not empty');
   return [];
 }

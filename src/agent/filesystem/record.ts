@@ -25,8 +25,8 @@ function recordPath(context: AgentContext, volumeId: string): string {
 }
 
 /** The record of a volume; an empty one when there is none, or when it is damaged: then only what the objects say is known. */
-export async function readRecord(context: AgentContext, volumeId: string): Promise<MountRecord> {
-  const text = await context.ownKernel.readTextFile(recordPath(context, volumeId));
+export function readRecord(context: AgentContext, volumeId: string): MountRecord {
+  const text = context.deps.host.ownFiles.read(recordPath(context, volumeId));
   if (text === undefined) return empty;
   try {
     return MountRecord.parse(JSON.parse(text));
@@ -40,10 +40,11 @@ export async function readRecord(context: AgentContext, volumeId: string): Promi
  * Replaces the record; one that says nothing is removed. It must outlive the process, not a power cut, which takes the
  * mounts along: what may then be left are empty folders.
  */
-export async function writeRecord(context: AgentContext, volumeId: string, record: MountRecord): Promise<void> {
+export function writeRecord(context: AgentContext, volumeId: string, record: MountRecord): void {
   const path = recordPath(context, volumeId);
-  if (record.stagingPath === undefined && record.publications.length === 0) await context.ownKernel.removeTree(path);
-  else await context.ownKernel.writeTextFile(path, `${JSON.stringify(record)}\n`, 0o600, { sync: false });
+  const { ownFiles } = context.deps.host;
+  if (record.stagingPath === undefined && record.publications.length === 0) ownFiles.remove(path);
+  else ownFiles.write(path, `${JSON.stringify(record)}\n`);
 }
 
 /** Ids of volumes with a record. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { FilesystemStat, Kernel } from '../../host/kernel.ts';
+import type { FilesystemStat, Kernel, ProbedFilesystem } from '../../host/kernel.ts';
 import type { Steps } from '../../lib/steps.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, toAzekuraError } from '../../model/errors.ts';
@@ -11,6 +11,8 @@ export interface StageRequest {
   readonly volumeId: string;
   readonly volumeName: string;
   readonly device: string;
+  /** What is on it, when somebody has just looked. */
+  readonly found?: ProbedFilesystem | undefined;
   readonly deviceBytes: number;
   readonly target: string;
   readonly readOnly: boolean;
@@ -42,7 +44,7 @@ export interface Staged {
 export async function stage(context: AgentContext, steps: Steps, request: StageRequest): Promise<Staged> {
   const { volumeId, volumeName, device, readOnly } = request;
   const kernel = context.volumeKernel(volumeId);
-  const found = await kernel.probeFilesystem(device);
+  const found = request.found ?? (await kernel.probeFilesystem(device));
   if (found?.filesystem !== 'xfs' && found?.filesystem !== 'ext4') {
     const problem = found
       ? `it holds ${found.filesystem}, which is not one that Azekura makes`

@@ -2,7 +2,7 @@ import type { AttachedDevice, Engine, VolumeRef } from '../../engines/contract.t
 import type { FilesystemStat } from '../../host/kernel.ts';
 import type { Steps } from '../../lib/steps.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
-import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
+import { AzekuraError, blamed, hasCode, toAzekuraError } from '../../model/errors.ts';
 import type { Attachment, Replica } from '../../model/kinds.ts';
 import type { AgentContext } from '../context.ts';
 import { formatBlank } from '../filesystem/make.ts';
@@ -56,7 +56,7 @@ export async function takeStep(work: AttachmentWork, step: AttachmentStep): Prom
 export async function forgetRecord(work: AttachmentWork): Promise<void> {
   const { context, attachment } = work;
   if (work.record.stagingPath === undefined && work.record.publications.length === 0) return;
-  await work.steps.run('agent.mount.forget', () =>
+  await work.steps.run('agent.mount.forget', async () =>
     writeRecord(context, attachment.spec.volumeId, { version: 1, publications: [] }),
   );
 }
@@ -64,8 +64,9 @@ export async function forgetRecord(work: AttachmentWork): Promise<void> {
 async function attach(work: AttachmentWork): Promise<void> {
   const { engine, attachment } = work;
   const volume = needVolume(work);
+  const { readOnly, access, staged } = attachment.spec;
   work.device = await work.steps.run('agent.attach.device', () =>
-    engine.volumes.attach(volume, { readOnly: attachment.spec.readOnly }),
+    engine.volumes.attach(volume, { readOnly, probe: staged && access === 'filesystem' }),
   );
 }
 
@@ -89,6 +90,7 @@ async function stageVolume(work: AttachmentWork): Promise<void> {
     volumeId: spec.volumeId,
     volumeName: spec.volumeName,
     device: device.device,
+    found: work.device?.found,
     deviceBytes: spec.sizeBytes,
     target,
     readOnly: attachment.spec.readOnly,
@@ -113,15 +115,23 @@ async function format(work: AttachmentWork, device: AttachedDevice, { spec }: Re
     thin: spec.policy.provisioning === 'thin',
     markFormatted: async () => engine.volumes.markFormatted?.(volume),
   });
-  const { blank: _, ...formatted } = device;
+  const { blank: _, found: _before, ...formatted } = device;
   work.device = formatted;
 }
 
 async function unstage(work: AttachmentWork): Promise<void> {
   const { context, attachment, steps } = work;
   const target = work.record.stagingPath ?? stagingPathOf(context, attachment);
-  await letWrite(work, target);
-  await steps.run('agent.mount.unstage', () => unmountAndRemove(work, target, [target]));
+  await steps.run('agent.mount.unstage', async () => {
+    try {
+      await unmountAndRemove(work, target, [target], { thaw: true });
+    } catch (error) {
+      if (toAzekuraError(error).blame?.code !== 'HungCall') throw error;
+      // What hangs may wait for the thaw: that goes beside it.
+      await letWrite(work, target);
+      throw error;
+    }
+  });
 }
 
 /**
@@ -134,7 +144,12 @@ async function letWrite(work: AttachmentWork, target: string): Promise<void> {
   const { volumeId } = attachment.spec;
   const kernel = context.deps.host.kernel(`thaw/${volumeId}`);
   const { wasFrozen } = await steps.run('agent.mount.thaw', () => kernel.thaw(target));
-  if (wasFrozen) context.deps.log.warn({ volumeId, target }, 'thawed a file system that was left frozen');
+  if (wasFrozen) warnOfThaw(work, target);
+}
+
+function warnOfThaw({ context, attachment }: AttachmentWork, target: string): void {
+  const { volumeId } = attachment.spec;
+  context.deps.log.warn({ volumeId, target }, 'thawed a file system that was left frozen');
 }
 
 async function publish(work: AttachmentWork, step: Extract<AttachmentStep, { do: 'publish' }>): Promise<void> {
@@ -177,7 +192,7 @@ async function unpublish(work: AttachmentWork, path: string, mounted: boolean): 
 }
 
 async function saveRecord(work: AttachmentWork, record: MountRecord): Promise<void> {
-  await writeRecord(work.context, work.attachment.spec.volumeId, record);
+  writeRecord(work.context, work.attachment.spec.volumeId, record);
   work.record = record;
 }
 
@@ -186,21 +201,25 @@ async function saveRecord(work: AttachmentWork, record: MountRecord): Promise<vo
  *
  * @param target what is unmounted first, if anything
  * @param made in the order in which they are removed
+ * @param options.thaw before it: see letWrite()
  * @throws AzekuraError FailedPrecondition with blame InUse
  */
 async function unmountAndRemove(
   work: AttachmentWork,
   target: string | undefined,
   made: readonly string[],
+  { thaw = false }: { readonly thaw?: boolean } = {},
 ): Promise<void> {
   const { context, attachment } = work;
   try {
-    await context
+    const [first] = await context
       .volumeKernel(attachment.spec.volumeId)
       .batch([
+        ...(thaw && target !== undefined ? [{ call: 'thaw' as const, args: [target] as const }] : []),
         ...(target === undefined ? [] : [{ call: 'unmount' as const, args: [target] as const }]),
         ...made.map((path) => ({ call: 'removeMountPoint' as const, args: [path] as const })),
       ]);
+    if (thaw && (first as { readonly wasFrozen: boolean } | undefined)?.wasFrozen) warnOfThaw(work, target ?? '');
   } catch (error) {
     if (target === undefined || !hasCode(error, 'FailedPrecondition')) throw error;
     const holders = await context.deps.host.holders({ path: target });

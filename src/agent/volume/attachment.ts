@@ -22,22 +22,35 @@ import { takeOverDevice } from './take-over.ts';
  * @param replica the copy whose device is to be used; undefined when there is none here
  * @param options.hold keeps it detached for now: a restore or repair is due first
  * @param options.seen what the same look has shown of the replica a moment ago
+ * @param options.glance where its device is, as just seen
+ * @returns it as it is stored afterwards; undefined when it is gone, or held
  * @throws AzekuraError after the cause has been written to the attachment
  */
 export async function reconcileAttachment(
   context: AgentContext,
   attachment: Attachment,
   replica: Replica | undefined,
-  options: { readonly hold?: boolean; readonly seen?: VolumeObservation | undefined } = {},
-): Promise<void> {
+  options: {
+    readonly hold?: boolean;
+    readonly seen?: VolumeObservation | undefined;
+    readonly glance?: DeviceGlance;
+  } = {},
+): Promise<Attachment | undefined> {
   try {
     const leaving = attachment.metadata.deletionTimestamp !== undefined;
-    if (options.hold && !leaving) return;
+    if (options.hold && !leaving) return undefined;
     const swapped = !leaving && (await takeOverDevice(context, attachment, replica));
-    const converged = await converge(context, attachment, replica, leaving, swapped ? undefined : options.seen);
+    const converged = await converge(
+      context,
+      attachment,
+      replica,
+      leaving,
+      swapped ? undefined : (options.glance ?? glanceOf(options.seen)),
+    );
     await context.tasks.settle(attachment.metadata.uid, 'Succeeded');
-    if (leaving) await letGo(context, attachment);
-    else await writeStatus(context, attachment, converged);
+    if (!leaving) return await writeStatus(context, attachment, converged);
+    await letGo(context, attachment);
+    return undefined;
   } catch (error) {
     const cause = causeOfError(error, { step: 'agent.attach' });
     await writeStatus(context, attachment, {
@@ -53,18 +66,25 @@ export async function reconcileAttachment(
   }
 }
 
+/** What a look at the volume has shown of its device. */
+interface DeviceGlance {
+  readonly device: AttachedDevice | undefined;
+}
+
+function glanceOf(seen: VolumeObservation | undefined): DeviceGlance | undefined {
+  return seen && { device: seen.attached };
+}
+
 async function converge(
   context: AgentContext,
   attachment: Attachment,
   replica: Replica | undefined,
   leaving: boolean,
-  observed: VolumeObservation | undefined,
+  observed: DeviceGlance | undefined,
 ): Promise<Partial<AttachmentStatus>> {
   const { volumeId } = attachment.spec;
-  const [record, here] = await Promise.all([
-    readRecord(context, volumeId),
-    observeDevice(context, attachment, replica, observed),
-  ]);
+  const record = readRecord(context, volumeId);
+  const here = await observeDevice(context, attachment, replica, observed);
   // What works is not taken down because its pool cannot be looked at just now.
   if (here.problem && !leaving) throw here.problem;
   const seen = await observeAttachment(context, attachment, here.device, record);
@@ -124,7 +144,7 @@ async function whatIsThere(
     const { device, problem } = await observeDevice(context, attachment, replica, undefined);
     // A device that cannot be asked for is no device that is gone.
     if (problem) return {};
-    const record = await readRecord(context, attachment.spec.volumeId);
+    const record = readRecord(context, attachment.spec.volumeId);
     const seen = await observeAttachment(context, attachment, device, record);
     const published = [...seen.publications].flatMap(([path, { state }]) => (state === 'ours' ? [path] : []));
     return {
@@ -149,7 +169,7 @@ async function observeDevice(
   context: AgentContext,
   attachment: Attachment,
   replica: Replica | undefined,
-  observed: VolumeObservation | undefined,
+  observed: DeviceGlance | undefined,
 ): Promise<Here> {
   if (!replica) {
     if (attachment.metadata.deletionTimestamp) return {};
@@ -159,7 +179,8 @@ async function observeDevice(
   }
   try {
     const volume = context.volumeRef(replica);
-    const seen = observed ?? (await context.engine(replica.spec.policy.engine).volumes.observe(volume));
+    if (observed) return { volume, device: observed.device };
+    const seen = await context.engine(replica.spec.policy.engine).volumes.observe(volume);
     return { volume, device: seen.attached };
   } catch (error) {
     return { problem: toAzekuraError(error) };
@@ -253,8 +274,8 @@ async function writeStatus(
   context: AgentContext,
   attachment: Attachment,
   status: Partial<AttachmentStatus>,
-): Promise<void> {
-  await changeStatus(context.deps.store, 'Attachment', attachment.metadata.name, (stored) => ({
+): Promise<Attachment | undefined> {
+  return changeStatus(context.deps.store, 'Attachment', attachment.metadata.name, (stored) => ({
     ...status,
     observedGeneration: attachment.metadata.generation,
     causes: withSince(status.causes ?? [], stored.status.causes, context.now),

@@ -4,6 +4,7 @@ import { toAzekuraError } from '../../model/errors.ts';
 import type { Replica } from '../../model/kinds.ts';
 import type { AgentContext } from '../context.ts';
 import { reconcileSnapshots } from '../snapshot/reconcile.ts';
+import { gone } from '../triggers.ts';
 import { reconcileAttachment } from './attachment.ts';
 import { reconcileReplica } from './replica.ts';
 import { holdsAttachment } from './replica-plan.ts';
@@ -22,7 +23,7 @@ export async function reconcileVolume(context: AgentContext, volumeId: string): 
   if (!context.isServed(volumeId)) return undefined;
   return context.volumeLocks.run(volumeId, async () => {
     const failures: unknown[] = [];
-    const attempt = async (work: () => Promise<void>) => {
+    const attempt = async (work: () => Promise<unknown>) => {
       try {
         await work();
       } catch (error) {
@@ -30,15 +31,14 @@ export async function reconcileVolume(context: AgentContext, volumeId: string): 
       }
     };
     const { state } = context;
-    const leaving = state.attachmentOf(volumeId);
+    const leaving = await context.attachmentNow(volumeId);
     if (leaving?.metadata.deletionTimestamp) {
-      const { name, uid } = leaving.metadata;
-      context.leaving.add(uid);
+      const { uid } = leaving.metadata;
+      // That it is gone will be no news: what follows here sees it.
+      context.seenTo.set(uid, gone);
       const replica = await usedReplica(context, volumeId);
       await attempt(() => reconcileAttachment(context, leaving, replica));
-      // The informer will tell that it is gone; what follows must not be held up by it.
-      if (failures.length === 0) await gone(context, name);
-      context.leaving.delete(uid);
+      if (failures.length > 0) context.seenTo.delete(uid);
     }
     const seen = new Map<string, VolumeObservation>();
     for (const replica of state.replicasOf(volumeId)) {
@@ -49,7 +49,7 @@ export async function reconcileVolume(context: AgentContext, volumeId: string): 
       });
     }
 
-    const attachment = state.attachmentOf(volumeId);
+    const attachment = await context.attachmentNow(volumeId);
     if (attachment && !attachment.metadata.deletionTimestamp) {
       const replica = await usedReplica(context, volumeId);
       // A copy in the making says so by itself; there is nothing to attach yet.
@@ -77,7 +77,7 @@ export async function reconcileVolume(context: AgentContext, volumeId: string): 
  * The copy whose device is used: the newest that is ready. After a move it is the new one, from the instant at which its
  * readiness is stored; so the store is asked, not the memory.
  */
-async function usedReplica(context: AgentContext, volumeId: string): Promise<Replica | undefined> {
+export async function usedReplica(context: AgentContext, volumeId: string): Promise<Replica | undefined> {
   const present: Replica[] = [];
   for (const { metadata } of context.state.replicasOf(volumeId)) {
     const replica = await context.deps.store.find('Replica', metadata.name);
@@ -87,22 +87,4 @@ async function usedReplica(context: AgentContext, volumeId: string): Promise<Rep
     present.findLast((replica) => replica.status.phase === 'Ready' && !replica.metadata.deletionTimestamp) ??
     present.findLast((replica) => replica.status.phase === 'Ready')
   );
-}
-
-/** Waits until the memory has seen that an attachment is gone, or a short while. */
-async function gone(context: AgentContext, name: string): Promise<void> {
-  const { attachments } = context.state;
-  if (!attachments.get(name)) return;
-  await new Promise<void>((resolve) => {
-    const end = () => {
-      stop();
-      cancel();
-      resolve();
-    };
-    const cancel = context.deps.clock.after(500, end);
-    let stop: () => void = () => {};
-    stop = attachments.onChange(({ type, object }) => {
-      if (type === 'deleted' && object.metadata.name === name) end();
-    });
-  });
 }

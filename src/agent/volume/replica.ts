@@ -40,11 +40,12 @@ export async function reconcileReplica(
   replica: Replica,
 ): Promise<VolumeObservation | undefined> {
   let current = replica;
+  context.settled.delete(replica.metadata.uid);
   try {
     for (let round = 0; round < mostRounds; round++) {
       const seen = await context.engine(current.spec.policy.engine).volumes.observe(context.volumeRef(current));
       const around = {
-        attached: context.state.attachmentOf(current.spec.volumeId) !== undefined,
+        attached: (await context.attachmentNow(current.spec.volumeId)) !== undefined,
         identityRight: sameIdentity(seen.identity, identityOf(current)),
       };
       const action = planReplica(current, seen, around);
@@ -73,7 +74,7 @@ async function act(
 ): Promise<Replica | undefined> {
   const { spec, metadata } = replica;
   const leaves = action === 'delete' || action === 'release';
-  if (leaves) refuseWhileAttached(context, replica);
+  if (leaves) await refuseWhileAttached(context, replica);
   const request = {
     verb: spec.source?.kind === 'move' && action === 'create' ? 'MoveVolume' : verbs[action],
     subject: { kind: 'Volume', name: spec.volumeName, uid: spec.volumeUid },
@@ -184,6 +185,7 @@ async function settled(
     ? [makeCause('InUse', { what: `volume ${spec.volumeName}`, holder: `node ${spec.nodeName}, where it is attached` })]
     : [];
   const present = seen.present || seen.recycled;
+  if (present && !spec.recycled && waiting.length === 0) context.settled.set(metadata.uid, metadata.generation);
   await writeStatus(context, replica, {
     phase: spec.recycled ? 'Recycled' : 'Ready',
     ...(present ? { sizeBytes: seen.sizeBytes } : {}),
@@ -197,9 +199,9 @@ function missingCause(context: AgentContext, replica: Replica) {
 }
 
 /** The data of an attached volume stays, unless a newer copy has taken its place. */
-function refuseWhileAttached(context: AgentContext, replica: Replica): void {
+async function refuseWhileAttached(context: AgentContext, replica: Replica): Promise<void> {
   const { volumeId, volumeName, nodeName } = replica.spec;
-  const attachment = context.state.attachmentOf(volumeId);
+  const attachment = await context.attachmentNow(volumeId);
   if (!attachment) return;
   const other = context.state
     .replicasOf(volumeId)

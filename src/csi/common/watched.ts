@@ -35,6 +35,7 @@ export class Watched<K extends Kind> {
    * @param since the object as it was written last: states before it are not looked at, and another object of the same
    *   name counts as none. Undefined takes any state.
    * @param describe what is missing, for the answer when time is up
+   * @param ahead tells the object's state sooner than the watch; undefined when it does not know
    * @throws AzekuraError DeadlineExceeded when the caller's time is up; the reason of call.signal; what the look throws
    */
   async until<T>(
@@ -44,9 +45,10 @@ export class Watched<K extends Kind> {
       readonly since?: Resource<K> | undefined;
       readonly look: Look<K, T>;
       readonly describe: (object: Resource<K> | undefined) => string;
+      readonly ahead?: Promise<{ readonly object: Resource<K> | undefined } | undefined> | undefined;
     },
   ): Promise<T> {
-    const { since, look, describe } = options;
+    const { since, look, describe, ahead } = options;
     // What was written a moment ago may not be in memory yet: until it was seen there, its absence means nothing.
     let arrived = since === undefined;
     const seen = () => {
@@ -66,9 +68,10 @@ export class Watched<K extends Kind> {
         waiters?.delete(wake);
         if (waiters?.size === 0) this.#waiting.delete(name);
       };
-      const wake = () => {
+      const wake = () => consider(seen);
+      const consider = (see: typeof seen) => {
         try {
-          const state = seen();
+          const state = see();
           const result = state.ready ? look(state.object) : undefined;
           if (result === undefined) return;
           end();
@@ -99,6 +102,13 @@ export class Watched<K extends Kind> {
       call.signal.addEventListener('abort', onAbort, { once: true });
       if (call.signal.aborted) onAbort();
       else wake();
+      void ahead?.then(
+        (state) => {
+          if (state && waiters.has(wake)) consider(() => ({ ready: true, object: state.object }));
+        },
+        // Then the watch tells.
+        () => {},
+      );
     });
   }
 }

@@ -29,7 +29,7 @@ export class TargetPaths {
    *   system below does not answer
    */
   async check(target: string, field: string): Promise<void> {
-    const missing = await this.#look(target, field);
+    const { missing } = await this.#look(target, field);
     if (missing !== undefined)
       throw new AzekuraError('FailedPrecondition', `the folder of ${field} does not exist: ${missing}`);
   }
@@ -37,30 +37,32 @@ export class TargetPaths {
   /**
    * As check(), for a path that something is to be taken away from.
    *
-   * @returns false when its folder does not exist, so that nothing can be there
+   * @returns whether there is anything at the path; false also when its folder does not exist
    */
-  async mayExist(target: string, field: string): Promise<boolean> {
-    return (await this.#look(target, field)) === undefined;
+  async exists(target: string, field: string): Promise<boolean> {
+    return (await this.#look(target, field)).there;
   }
 
-  /** @returns the folder when it does not exist */
-  async #look(target: string, field: string): Promise<string | undefined> {
+  /** @returns whether something is there, and the folder when it does not exist */
+  async #look(target: string, field: string): Promise<{ readonly there: boolean; readonly missing?: string }> {
     checkForm(target, field);
     if (this.#root !== undefined && !target.startsWith(`${this.#root}/`))
       throw new AzekuraError('InvalidArgument', `field ${field} is not below ${this.#root}: ${target}`, {
         next: "start the agent with --kubelet-dir and the kubelet's own --root-dir",
       });
+    const itself = await this.#realPath(target);
+    // What is its own real path has no link in it anywhere.
+    if (itself === target) return { there: true };
     const folder = path.dirname(target);
     const real = await this.#realPath(folder);
-    if (real === undefined) return folder;
+    if (real === undefined) return { there: false, missing: folder };
     if (real !== folder)
       throw new AzekuraError('InvalidArgument', `${field} leads over a symbolic link: ${folder} is ${real}`, {
         next: 'give the real path, for example to the kubelet with --root-dir',
       });
-    const itself = await this.#realPath(target);
-    if (itself !== undefined && itself !== target)
+    if (itself !== undefined)
       throw new AzekuraError('InvalidArgument', `${field} is a symbolic link: ${target} leads to ${itself}`);
-    return undefined;
+    return { there: false };
   }
 
   /** Undefined when it does not exist. */

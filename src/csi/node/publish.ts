@@ -2,7 +2,7 @@ import type { NodePublishVolumeRequest, NodeUnpublishVolumeRequest } from '../..
 import { AzekuraError, hasCode } from '../../model/errors.ts';
 import type { Volume } from '../../model/kinds.ts';
 import { required } from '../common/arguments.ts';
-import { attachmentSettled } from '../common/attachment.ts';
+import { attachmentSettled, withUse } from '../common/attachment.ts';
 import { attachmentProblem, type Capability, isExclusive, isReadOnly, parseCapability } from '../common/capability.ts';
 import type { CsiContext } from '../common/context.ts';
 import { csiAnnotations } from '../common/names.ts';
@@ -66,23 +66,25 @@ async function publish(
     const there = attachment.spec.published.some((publication) => publication.path === target);
     throw new AzekuraError(there ? 'AlreadyExists' : 'FailedPrecondition', `volume ${name}: ${difference}`);
   }
-  const written = await operations.as(call).publishPath(name, {
-    nodeName,
-    path: target,
-    readOnly: wanted.readOnly || isReadOnly(capability.accessMode),
-    exclusive: isExclusive(capability.accessMode),
-    ...(capability.mountGroup === undefined ? {} : { mountGroup: capability.mountGroup }),
-    observeRequestId: call.requestId,
+  await withUse(context, volume, async (use) => {
+    const written = await operations.as(call).publishPath(name, {
+      nodeName,
+      path: target,
+      readOnly: wanted.readOnly || isReadOnly(capability.accessMode),
+      exclusive: isExclusive(capability.accessMode),
+      ...(capability.mountGroup === undefined ? {} : { mountGroup: capability.mountGroup }),
+      observeRequestId: call.requestId,
+    });
+    try {
+      await attachmentSettled(context, written, call, ({ status }) => status.published.includes(target), use);
+    } catch (error) {
+      // A wish that cannot come true must not stand in the way of the volume's other paths. While it may, it stays.
+      const isNew = !attachment.spec.published.some((publication) => publication.path === target);
+      if (isNew && hasCode(error, 'FailedPrecondition'))
+        await operations.as(call).unpublishPath(name, { nodeName, path: target });
+      throw error;
+    }
   });
-  try {
-    await attachmentSettled(context, written, call, ({ status }) => status.published.includes(target));
-  } catch (error) {
-    // A wish that cannot come true must not stand in the way of the volume's other paths. While it may, it stays.
-    const isNew = !attachment.spec.published.some((publication) => publication.path === target);
-    if (isNew && hasCode(error, 'FailedPrecondition'))
-      await operations.as(call).unpublishPath(name, { nodeName, path: target });
-    throw error;
-  }
 }
 
 /**
@@ -102,14 +104,15 @@ export async function unpublishVolume(
   const inline = await context.locks.run(keys, async () => {
     const volume = await context.findVolume(handle);
     const { operations, nodeName, nodeHost } = context.deps;
-    if (volume) {
-      const attachment = await operations.as(call).unpublishPath(volume.metadata.name, { nodeName, path: target });
-      if (attachment && !attachment.metadata.deletionTimestamp)
-        await attachmentSettled(context, attachment, call, ({ status }) => !status.published.includes(target));
-    }
+    if (volume)
+      await withUse(context, volume, async (use) => {
+        const attachment = await operations.as(call).unpublishPath(volume.metadata.name, { nodeName, path: target });
+        if (attachment && !attachment.metadata.deletionTimestamp)
+          await attachmentSettled(context, attachment, call, ({ status }) => !status.published.includes(target), use);
+      });
     // The agent removes what it made; what the orchestrator made beforehand has to go as well (CSI 1.13), also when the
     // volume is gone by now.
-    if (await paths.mayExist(target, 'target_path')) await nodeHost.removeMountPoint(target);
+    if (await paths.exists(target, 'target_path')) await nodeHost.removeMountPoint(target);
     return volume?.metadata.annotations[csiAnnotations.ephemeral] === undefined ? undefined : volume;
   });
   if (inline) await context.locks.run({ exclusive: [`node/${handle}`] }, () => removeInline(context, inline, call));

@@ -2,7 +2,7 @@ import type { NodeStageVolumeRequest, NodeUnstageVolumeRequest } from '../../gen
 import { AzekuraError } from '../../model/errors.ts';
 import type { Attachment, Volume } from '../../model/kinds.ts';
 import { required } from '../common/arguments.ts';
-import { attachmentGone, attachmentSettled } from '../common/attachment.ts';
+import { attachmentGone, attachmentSettled, withUse } from '../common/attachment.ts';
 import {
   attachmentProblem,
   type Capability,
@@ -53,25 +53,28 @@ export async function stage(
   const difference = before && attachmentProblem(capability, before);
   if (difference) throw new AzekuraError('AlreadyExists', `volume ${volume.metadata.name}: ${difference}`);
   const mounted = capability.access === 'filesystem';
-  const attachment = await operations.as(call).stageVolume(volume.metadata.name, {
-    nodeName,
-    access: capability.access,
-    accessMode: capability.accessMode,
-    // What the controller has published read-only stays so.
-    readOnly: before?.spec.readOnly ?? isReadOnly(capability.accessMode),
-    mountOptions: capability.mountOptions,
-    ...(mounted && stagingPath !== undefined ? { stagingPath } : {}),
-    ...(maxVolumesPerNode > 0 ? { maxPerNode: maxVolumesPerNode } : {}),
-    observeRequestId: call.requestId,
+  return withUse(context, volume, async (use) => {
+    const attachment = await operations.as(call).stageVolume(volume.metadata.name, {
+      nodeName,
+      access: capability.access,
+      accessMode: capability.accessMode,
+      // What the controller has published read-only stays so.
+      readOnly: before?.spec.readOnly ?? isReadOnly(capability.accessMode),
+      mountOptions: capability.mountOptions,
+      ...(mounted && stagingPath !== undefined ? { stagingPath } : {}),
+      ...(maxVolumesPerNode > 0 ? { maxPerNode: maxVolumesPerNode } : {}),
+      observeRequestId: call.requestId,
+    });
+    return attachmentSettled(
+      context,
+      attachment,
+      call,
+      ({ status }) =>
+        !mounted ||
+        (status.stagingPath !== undefined && (stagingPath === undefined || status.stagingPath === stagingPath)),
+      use,
+    );
   });
-  return attachmentSettled(
-    context,
-    attachment,
-    call,
-    ({ status }) =>
-      !mounted ||
-      (status.stagingPath !== undefined && (stagingPath === undefined || status.stagingPath === stagingPath)),
-  );
 }
 
 /**
@@ -99,12 +102,14 @@ export async function unstageVolume(
 /** Unmounts, and lets the device go when nobody else has attached it. */
 export async function unstage(context: CsiContext, volume: Volume, attachment: Attachment, call: Call): Promise<void> {
   const { operations, nodeName } = context.deps;
-  if (!attachment.metadata.deletionTimestamp) {
-    const after = await operations.as(call).unstageVolume(volume.metadata.name, { nodeName });
-    if (after && after.spec.origin !== 'stage') {
-      await attachmentSettled(context, after, call, ({ status }) => status.stagingPath === undefined);
-      return;
+  await withUse(context, volume, async (use) => {
+    if (!attachment.metadata.deletionTimestamp) {
+      const after = await operations.as(call).unstageVolume(volume.metadata.name, { nodeName });
+      if (after && after.spec.origin !== 'stage') {
+        await attachmentSettled(context, after, call, ({ status }) => status.stagingPath === undefined, use);
+        return;
+      }
     }
-  }
-  await attachmentGone(context, attachment, call);
+    await attachmentGone(context, attachment, call, use);
+  });
 }

@@ -1,9 +1,13 @@
 import type { LoopDevice } from '../../host/host.ts';
+import type { ProbedFilesystem } from '../../host/kernel.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, hasCode } from '../../model/errors.ts';
 import type { AttachedDevice, VolumeRef } from '../contract.ts';
 import { type FileContext, inUse, lookIn, volumeMissing } from './context.ts';
 import { poolFile, volumePlace } from './layout.ts';
+
+/** What is known of a loop device once it stands. */
+type AttachedLoop = Pick<LoopDevice, 'device' | 'deviceNumber' | 'directIo' | 'readOnly' | 'logicalBlockBytes'>;
 
 /**
  * Puts a loop device on the volume's file, or finds the one that is there.
@@ -14,13 +18,16 @@ import { poolFile, volumePlace } from './layout.ts';
 export async function attachVolume(
   context: FileContext,
   volume: VolumeRef,
-  options: { readonly readOnly: boolean },
+  options: { readonly readOnly: boolean; readonly probe?: boolean },
 ): Promise<AttachedDevice> {
   const { data } = volumePlace(context.poolPath(volume.pool), volume.volumeId);
   // Two attaches at once would each find no device and make one.
   return context.deps.locks.run(`file/attach/${data}`, async () => {
-    const loop = await context.deps.steps.run('file.attach.loop', () => findOrAttach(context, volume, data, options));
-    if (loop.readOnly === options.readOnly) return describeAttached(volume.volumeId, data, loop);
+    const { loop, found } = await context.deps.steps.run('file.attach.loop', () =>
+      findOrAttach(context, volume, data, options),
+    );
+    if (loop.readOnly === options.readOnly)
+      return { ...describeAttached(volume.volumeId, data, loop), ...(found ? { found } : {}) };
     const mode = loop.readOnly ? 'read-only' : 'for writing';
     throw new AzekuraError('FailedPrecondition', `volume ${volume.volumeId} is attached ${mode} already`, {
       next: 'detach it first',
@@ -33,26 +40,38 @@ async function findOrAttach(
   context: FileContext,
   volume: VolumeRef,
   data: string,
-  { readOnly }: { readonly readOnly: boolean },
-) {
+  { readOnly, probe = false }: { readonly readOnly: boolean; readonly probe?: boolean },
+): Promise<{ readonly loop: AttachedLoop; readonly found?: ProbedFilesystem | undefined }> {
   const kernel = context.volumeKernel(volume);
   const path = context.poolPath(volume.pool);
   const { poolId } = volume.pool;
   if (poolId === undefined) await lookIn(context, volume.pool, kernel, []);
   try {
-    const results = await kernel.batch([
+    const attach = [
       // Whatever is mounted there now is the pool that is meant, or its files are not touched.
       { call: 'requireText', args: [`${path}/${poolFile}`, poolId ?? ''] },
       { call: 'attachLoop', args: [data, { readOnly, reuse: true }] },
-    ]);
-    return results[1];
+    ] as const;
+    if (!probe) return { loop: (await kernel.batch(attach))[1] };
+    const [, loop, found] = await kernel.batch([...attach, { call: 'probeFilesystem', args: [data] }]);
+    return { loop, found };
   } catch (error) {
     if (!hasCode(error, 'FailedPrecondition') && !hasCode(error, 'NotFound')) throw error;
     const [stat] = await lookIn(context, volume.pool, kernel, [{ call: 'stat', args: [data] }]);
     if (!stat) throw volumeMissing(volume);
     // It is the pool after all: only the first of the two files that say so is damaged.
-    return kernel.attachLoop(data, { readOnly, reuse: true });
+    return { loop: await kernel.attachLoop(data, { readOnly, reuse: true }) };
   }
+}
+
+/** See EngineVolumes.glance. */
+export function glanceAtVolume(
+  context: FileContext,
+  volume: VolumeRef,
+): { readonly device: AttachedDevice | undefined } | undefined {
+  const { data } = volumePlace(context.poolPath(volume.pool), volume.volumeId);
+  const glance = context.deps.host.glanceAtLoop(data);
+  return glance && { device: glance.loop && describeAttached(volume.volumeId, data, glance.loop) };
 }
 
 /** @throws AzekuraError FailedPrecondition with blame InUse and the holder's name */
@@ -60,7 +79,8 @@ export async function detachVolume(context: FileContext, volume: VolumeRef): Pro
   const { data } = volumePlace(context.poolPath(volume.pool), volume.volumeId);
   const kernel = context.volumeKernel(volume);
   await context.deps.locks.run(`file/attach/${data}`, async () => {
-    const loop = await kernel.findLoop(data);
+    const glance = context.deps.host.glanceAtLoop(data);
+    const loop = glance?.loop ?? (await kernel.findLoop(data));
     if (!loop) return;
     await refuseWhileMounted(context, volume, loop);
     await context.deps.steps.run('file.detach.loop', async () => {
@@ -118,11 +138,7 @@ async function nameHolder(context: FileContext, device: string): Promise<string>
 }
 
 /** @param label what messages call the volume */
-export function describeAttached(
-  label: string,
-  data: string,
-  loop: Pick<LoopDevice, 'device' | 'deviceNumber' | 'directIo' | 'readOnly' | 'logicalBlockBytes'>,
-): AttachedDevice {
+export function describeAttached(label: string, data: string, loop: AttachedLoop): AttachedDevice {
   const details = { directIo: String(loop.directIo), logicalBlockBytes: String(loop.logicalBlockBytes) };
   return {
     device: loop.device,

@@ -2,7 +2,7 @@ import type { Kernel } from '../../host/kernel.ts';
 import { hasCode } from '../../model/errors.ts';
 import type { CreateVolume, EngineVolumes, VolumeIdentity, VolumeRef } from '../contract.ts';
 import { runPlan, runStep } from './apply.ts';
-import { attachVolume, detachVolume, takeOver } from './attach.ts';
+import { attachVolume, detachVolume, glanceAtVolume, takeOver } from './attach.ts';
 import { type FileContext, lookIn, requireDetached, requirePool, volumeMissing } from './context.ts';
 import { step } from './effects.ts';
 import { decodeVolume, encodeVolume } from './format.ts';
@@ -21,6 +21,7 @@ export function fileVolumes(context: FileContext): Required<Omit<EngineVolumes, 
     setIdentity: (volume, identity) => setIdentity(context, volume, identity),
     expand: (volume, sizeBytes) => expand(context, volume, sizeBytes),
     attach: (volume, options) => attachVolume(context, volume, options),
+    glance: (volume) => glanceAtVolume(context, volume),
     detach: (volume) => detachVolume(context, volume),
     takeOver: (from, to) => takeOver(context, from, to),
     delete: (volume) => remove(context, volume),

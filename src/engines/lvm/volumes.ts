@@ -14,7 +14,7 @@ import { type LvTags, packVolume, unpackVolume, writeTags } from './tags.ts';
 import { usageOf } from './thin.ts';
 
 /** Volumes of an LVM pool. Each method looks at the group's metadata, then changes it. */
-export function lvmVolumes(context: LvmContext): Required<Omit<EngineVolumes, 'configure' | 'takeOver'>> {
+export function lvmVolumes(context: LvmContext): Required<Omit<EngineVolumes, 'configure' | 'glance' | 'takeOver'>> {
   return {
     create: (request) => createVolume(context, request),
     observe: (volume) => observe(context, volume),

@@ -51,7 +51,14 @@ export function fakeLoops(machine: FakeMachine): Devices {
         directIo,
       });
       const readOnly = options.readOnly ?? false;
-      return { device, deviceNumber: deviceNumber(device), directIo, readOnly, logicalBlockBytes: 4096 };
+      return {
+        device,
+        deviceNumber: deviceNumber(device),
+        backingFile: file,
+        directIo,
+        readOnly,
+        logicalBlockBytes: 4096,
+      };
     },
     detachLoop(device, file) {
       if (machine.loops.get(device)?.file !== file) return;

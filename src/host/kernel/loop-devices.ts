@@ -42,7 +42,8 @@ export function loopCalls(): Loops {
         config.writeUInt32LE((readOnly ? readOnlyFlag : 0) | (direct ? directIoFlag : 0), infoAt + flagsAt);
         // lo_file_name, what `losetup -l` shows when sysfs is not there
         config.write(basename(file).slice(-63), infoAt + 56, 'latin1');
-        return { ...configureFree(config, file), readOnly, logicalBlockBytes: blockBytes };
+        const configured = configureFree(config, file);
+        return { ...configured, backingFile: realFile(file), readOnly, logicalBlockBytes: blockBytes };
       });
     },
 

@@ -5,7 +5,7 @@ const loop = { device: '/dev/loop7' };
 
 describe('LoopHints', () => {
   it('hands the device of the last look to the next one, single or in a batch', async () => {
-    const hints = new LoopHints();
+    const hints = new LoopHints('/nowhere');
     await hints.run(
       'batch',
       [
@@ -35,7 +35,7 @@ describe('LoopHints', () => {
   });
 
   it('forgets a device that is gone', async () => {
-    const hints = new LoopHints();
+    const hints = new LoopHints('/nowhere');
     const seen: unknown[] = [];
     const find = (result: unknown) =>
       hints.run('findLoop', ['/a'], async (args) => {
