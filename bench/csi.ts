@@ -6,6 +6,7 @@ import { buildLabtool } from '../lab/kubernetes/tools/csi/build.ts';
 import { eventually, median } from '../lab/workbench.ts';
 import { csiSocketPath } from '../src/csi/index.ts';
 import type { Bench, BenchContext, Measurement } from './bench.ts';
+import { startKernelPath } from './kernel-path.ts';
 import { daemonWithPool } from './pool-under-daemon.ts';
 
 const volumeBytes = 2 ** 30;
@@ -172,6 +173,7 @@ async function measure(context: BenchContext): Promise<readonly Measurement[]> {
   mkdirSync(ours.folder);
   note(`plain: labtool csi, ${execFileSync('uname', ['-r'], { encoding: 'utf8' }).trim()}`);
 
+  const kernel = await startKernelPath(cleanup, `${scratch}/pool/kernel-path`, { concurrency, volumeBytes });
   const rounds = quick ? 1 : 3;
   const measurements: Measurement[] = [];
   for (const load of loads(quick)) {
@@ -181,8 +183,11 @@ async function measure(context: BenchContext): Promise<readonly Measurement[]> {
     ];
     // Neither pays for what the first calls of a process cost.
     for (const { driver } of drivers) await rateOf(load, driver, Math.min(load.count, 40), new Map());
-    for (let round = 0; round < rounds; round++)
+    const floor: number[] = [];
+    for (let round = 0; round < rounds; round++) {
       for (const { driver, rates, times } of drivers) rates.push(await rateOf(load, driver, load.count, times));
+      if (load.goal !== undefined) floor.push(await kernel.rate(load.count));
+    }
     const [mine, theirs] = drivers;
     if (!mine || !theirs) throw new Error('there are two drivers');
     measurements.push({
@@ -192,6 +197,13 @@ async function measure(context: BenchContext): Promise<readonly Measurement[]> {
       baseline: median(theirs.rates),
       ...(load.goal === undefined ? {} : { goal: { of: 'ratio', is: 'at least', than: load.goal } }),
     });
+    if (floor.length > 0)
+      measurements.push({
+        name: `csi/${load.name}/kernel`,
+        value: median(floor),
+        unit: 'per s, the kernel calls of it alone',
+        baseline: median(theirs.rates),
+      });
     for (const [call, values] of mine.times)
       measurements.push({
         name: `csi/${call}/p99`,

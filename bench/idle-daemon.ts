@@ -24,7 +24,8 @@ async function measure(context: BenchContext): Promise<readonly Measurement[]> {
   for (const name of names)
     await daemon.until('Volume', name, (volume) => volume?.status.attachedTo.length === 1, 120_000);
   // Start-up memory is given back and caches of the last work end.
-  await sleep(quick ? 5_000 : 60_000);
+  // Figures of the volumes are read 15 s after they changed (agent/volume/usage.ts), helpers end 5 s later.
+  await sleep(quick ? 30_000 : 60_000);
   const seconds = quick ? 20 : 120;
   const tree = processTree(daemon.pid);
   const ticks = () => processTree(daemon.pid).reduce((sum, pid) => sum + cpuTicks(pid), 0);
