@@ -107,6 +107,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
       version: version.version,
       nodeName,
       dataDir: dataDir.path,
+      beginUse: (volumeId) => agent.beginUse(volumeId),
       maxVolumesPerNode: options.maxVolumesPerNode ?? 0,
       registry,
       ready: () => !starting,

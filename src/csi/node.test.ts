@@ -161,6 +161,7 @@ describe('staging and publishing', () => {
     for (const _ of [1, 2]) expect(await unpublish(handle, 'pod/mount')).toBe('OK');
     await unstage(handle);
     await driver.client.controller.deleteVolume({ volumeId: handle });
+    await mkdir(target('late'));
     expect(await unpublish(handle, 'late')).toBe('OK');
     expect(driver.removed).toEqual([target('late')]);
     expect(await code(driver.client.node.nodeUnpublishVolume({ volumeId: handle, targetPath: 'relative' }))).toBe(
