@@ -60,6 +60,12 @@ export class AgentFixture {
     await this.#agent.start();
   }
 
+  /** The running agent. */
+  get agent(): Agent {
+    if (!this.#agent) throw new Error('the agent has not been started');
+    return this.#agent;
+  }
+
   async stop(): Promise<void> {
     await this.#agent?.stop(1_000);
     this.#agent = undefined;
