@@ -4,12 +4,16 @@ import { join } from 'node:path';
 import { Gauge } from 'prom-client';
 import type { ControllerOptions } from '../cli/context.ts';
 import {
+  type Claims,
   type Controllers,
   createControllers,
+  createKubernetesLooks,
   createOperations,
   createView,
   type NodePools,
   type NodeSide,
+  startClaimEvents,
+  startClaims,
   startNodePools,
   type View,
 } from '../control/index.ts';
@@ -19,6 +23,7 @@ import { createHealthServer } from '../http/health.ts';
 import { createMetrics } from '../http/metrics.ts';
 import { createHttpServer } from '../http/server.ts';
 import { makeSupportBundle } from '../http/support-bundle.ts';
+import { EventRecorder } from '../kube/events.ts';
 import { LeaderElection } from '../kube/leader.ts';
 import { type KubeNode, nodeType } from '../kube/types.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -61,6 +66,7 @@ export async function runController(options: ControllerOptions): Promise<number>
     const state = createView({ store, clock, log });
     view = state;
     shutdown.add('view', () => state.close());
+    const looks = createKubernetesLooks(client);
     const operations = createOperations({
       store,
       view: state,
@@ -70,6 +76,7 @@ export async function runController(options: ControllerOptions): Promise<number>
       nodeName: '',
       version: version.version,
       node: () => nodeElsewhere,
+      looks,
     });
 
     let starting = true;
@@ -109,8 +116,12 @@ export async function runController(options: ControllerOptions): Promise<number>
     const deps = { store, clock, log, engines, view: state };
     let leading: Controllers | undefined;
     let pools: NodePools | undefined;
+    let stopEvents = () => {};
+    let claims: Claims | undefined;
     const labelsOf = async (name: string) => (await client.find<KubeNode>(nodeType, name))?.metadata.labels;
     const identity = `${options.identity ?? `${hostname()}-${process.pid}`}-${shortId()}`;
+    const events = new EventRecorder({ client, controller: 'azekura.dev/controller', instance: identity, log });
+    shutdown.add('events', () => events.close());
     const election = new LeaderElection({
       client,
       namespace: options.namespace ?? client.access.namespace,
@@ -122,10 +133,18 @@ export async function runController(options: ControllerOptions): Promise<number>
         leading = controllers;
         if (options.pools.length > 0)
           pools = startNodePools({ store, view: state, operations, clock, log, rules: options.pools, labelsOf });
+        claims = startClaims({ looks, store, view: state, clock, log });
+        stopEvents = startClaimEvents({
+          view: state,
+          why: operations.why,
+          tellCause: (...told) => events.tellCause(...told),
+          log,
+        });
         controllers.start().catch((err: unknown) => log.error({ err }, 'the controllers could not start'));
       },
       onLost: async () => {
-        await Promise.all([leading?.stop(), pools?.stop()]);
+        stopEvents();
+        await Promise.all([leading?.stop(), pools?.stop(), claims?.stop()]);
       },
     });
     shutdown.add('election', () => election.close());

@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { PoolSpec } from '../model/pool.ts';
 import type { Store } from '../store/store.ts';
+import type { KubernetesLooks } from './kubernetes/looks.ts';
 import type { View } from './view.ts';
 
 /** What the controllers need of the world. */
@@ -45,4 +46,6 @@ export interface OperationsDeps {
   readonly version: string;
   /** The agent of a node; undefined when it cannot be reached from here. */
   readonly node: (name: string) => NodeSide | undefined;
+  /** In a Kubernetes cluster: its own objects. */
+  readonly looks?: KubernetesLooks;
 }

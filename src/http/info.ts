@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { AzekuraError } from '../model/errors.ts';
+import { foreignKindFromWord } from '../model/foreign.ts';
 import { kindFromWord } from '../model/kinds.ts';
 import type { HttpDeps } from './deps.ts';
 import { openApiDocument } from './openapi.ts';
@@ -16,7 +17,7 @@ export function registerInfo(server: FastifyInstance, deps: HttpDeps): void {
   server.get('/version', async () => deps.version);
   server.get('/status', async () => deps.operations.status());
   server.get<{ Params: { kind: string; name: string } }>('/why/:kind/:name', async (request) => {
-    const kind = kindFromWord(request.params.kind);
+    const kind = kindFromWord(request.params.kind) ?? foreignKindFromWord(request.params.kind);
     if (!kind) {
       throw new AzekuraError('InvalidArgument', `"${request.params.kind.slice(0, 64)}" is not a kind of object`, {
         next: 'ask for example `azekura why volume/db`',

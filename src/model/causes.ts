@@ -240,6 +240,21 @@ const entries = {
     message: 'node {node} has not heard of the cluster since {since}',
     nextStep: 'look at the API server and the network; mounted volumes go on and volumes of this node can be used',
   },
+  ClaimWaits: {
+    severity: 'notice',
+    message: 'claim {claim} has no volume yet, and nobody has complained',
+    nextStep: 'start a pod that uses it, or wait: a class with WaitForFirstConsumer makes volumes where the pod goes',
+  },
+  ClaimNotProvisioned: {
+    severity: 'blocking',
+    message: 'claim {claim} has no volume: {problem}',
+    nextStep: 'change what is named in the claim or its class; it is tried again by itself',
+  },
+  PodNotScheduled: {
+    severity: 'blocking',
+    message: 'pod {pod} has no node: {problem}',
+    nextStep: 'see where there is room with `azekura pool list`, and what else the pod asks of a node',
+  },
   StepFailed: {
     severity: 'blocking',
     message: 'step {step} failed: {problem}',

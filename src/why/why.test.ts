@@ -62,9 +62,13 @@ const places: Readonly<Record<Place, readonly [Kind, string]>> = {
   group: ['SnapshotGroup', 'g'],
 };
 
+/** Answers about objects of Kubernetes, found by control/kubernetes; no object of ours has them. */
+const elsewhere = ['ClaimWaits', 'ClaimNotProvisioned', 'PodNotScheduled'] as const;
+type Code = Exclude<CauseCode, (typeof elsewhere)[number]>;
+
 /** Where each cause arises, and which symptoms it has above. */
 const scenes: Readonly<
-  Record<CauseCode, { readonly at: Place; readonly symptoms?: readonly (readonly [Place, CauseCode])[] }>
+  Record<Code, { readonly at: Place; readonly symptoms?: readonly (readonly [Place, CauseCode])[] }>
 > = {
   PoolFull: {
     at: 'pool',
@@ -180,22 +184,21 @@ const scenes: Readonly<
 const ownAffair: ReadonlySet<CauseCode> = new Set<CauseCode>(['PoolHasOrphans']);
 
 describe('the root cause', () => {
-  it.each(Object.keys(causeCatalogue) as CauseCode[])(
-    '%s is found where it arises, never at one of its symptoms',
-    (code) => {
-      const { at, symptoms = [] } = scenes[code];
-      const scene = new Scene();
-      for (const [place, symptom] of symptoms) scene.put(...places[place], symptom, '2025-12-31T00:00:00Z');
-      scene.put(...places[at], code);
-      const pool: Subject = { kind: 'Pool', name: 'main' };
-      const asked =
-        at === 'snapshot' ? { kind: 'SnapshotGroup' as const, name: 'g' } : ownAffair.has(code) ? pool : volume;
-      const root = findRoot(scene, asked);
-      expect(root?.cause.code).toBe(code);
-      expect(root?.path[0]).toEqual(asked);
-      expect(root?.path.at(-1)).toEqual({ kind: places[at][0], name: places[at][1] });
-    },
-  );
+  it.each(
+    (Object.keys(causeCatalogue) as CauseCode[]).filter((code): code is Code => !elsewhere.some((one) => one === code)),
+  )('%s is found where it arises, never at one of its symptoms', (code) => {
+    const { at, symptoms = [] } = scenes[code];
+    const scene = new Scene();
+    for (const [place, symptom] of symptoms) scene.put(...places[place], symptom, '2025-12-31T00:00:00Z');
+    scene.put(...places[at], code);
+    const pool: Subject = { kind: 'Pool', name: 'main' };
+    const asked =
+      at === 'snapshot' ? { kind: 'SnapshotGroup' as const, name: 'g' } : ownAffair.has(code) ? pool : volume;
+    const root = findRoot(scene, asked);
+    expect(root?.cause.code).toBe(code);
+    expect(root?.path[0]).toEqual(asked);
+    expect(root?.path.at(-1)).toEqual({ kind: places[at][0], name: places[at][1] });
+  });
 
   it('is nothing when all is well', () => {
     expect(findRoot(new Scene(), volume)).toBeUndefined();

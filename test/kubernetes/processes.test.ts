@@ -50,7 +50,7 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
       },
     );
     await until('the pool', minute, async () => (await store.get('Pool', 'main')).status.phase === 'Ready');
-    await until('the driver at the kubelet', minute, isRegistered);
+    await until('the driver at the kubelet', minute, isRegistered, 500);
   }, 5 * minute);
   afterAll(async () => {
     await store?.close();
@@ -92,7 +92,11 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
       expect(await agent('metrics')).toContain('azekura_mirror_reachable 0');
 
       await cp.again('apiserver');
-      await until('the API server', minute, async () => (await lab.tryKubectl(['get', '--raw', '/readyz'])).code === 0);
+      await until(
+        'the API server',
+        3 * minute,
+        async () => (await lab.tryKubectl(['get', '--raw', '/readyz'])).code === 0,
+      );
       // As those are whose leases have run out; their watches would wait for a minute more.
       for (const name of ['provisioner', 'attacher', 'scheduler', 'controller-manager']) await cp.again(name);
       await until('both sides say the same', 2 * minute, async () => {
@@ -121,9 +125,9 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
         minute,
         async () => (await lab.member(node).tryExec(['test', '-S', socket])).code === 0,
       );
-      await until('the driver again', minute, isRegistered);
+      await until('the driver again', minute, isRegistered, 500);
       await lab.member(node).again('kubelet');
-      await until('the driver after the restart', 2 * minute, isRegistered);
+      await until('the driver after the restart', 2 * minute, isRegistered, 500);
       await apply(claim('second'), pod('second', claimed('second')));
       await running('second');
       await remove('second', 'second');

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { WhyAnswer } from '../../control/operations.ts';
 import { causeCatalogue } from '../../model/causes.ts';
 import { AzekuraError, errorCatalogue } from '../../model/errors.ts';
+import { foreignKindFromWord } from '../../model/foreign.ts';
 import { kindFromWord } from '../../model/kinds.ts';
 import { parseName } from '../arguments.ts';
 import type { Context } from '../context.ts';
@@ -11,7 +12,10 @@ import { printData } from '../output.ts';
 
 export function register(command: Command, context: Context): void {
   command
-    .argument('<object>', 'NAME of a volume, or KIND/NAME')
+    .argument(
+      '<object>',
+      'NAME of a volume, or KIND/NAME; in a cluster also pvc/NAMESPACE/NAME, pod/NAMESPACE/NAME, pv/NAME',
+    )
     .description(
       'Tells the one cause that keeps an object from being as it should be, how that is known, and what to do.\nEnds with exit code 6 when something blocks it.',
     )
@@ -26,7 +30,7 @@ export function register(command: Command, context: Context): void {
       if (format === 'json' || format === 'yaml') return printData(context, answer);
       printAnswer(context, answer);
     });
-  examples(command, ['why db', 'why pool/main', 'why snapshot/before-upgrade -o json']);
+  examples(command, ['why db', 'why pool/main', 'why snapshot/before-upgrade -o json', 'why pvc/shop/database']);
 }
 
 function printAnswer(context: Context, answer: WhyAnswer): void {
@@ -42,10 +46,19 @@ export function parseObject(text: string): { readonly kind: string; readonly nam
   const slash = text.indexOf('/');
   if (slash < 0) return { kind: 'volumes', name: parseName(text, 'volume') };
   const word = text.slice(0, slash);
+  const rest = text.slice(slash + 1);
+  const foreign = foreignKindFromWord(word);
+  if (foreign) {
+    if (rest === '' || rest.length > 320 || rest.split('/').length > (foreign === 'PersistentVolume' ? 1 : 2))
+      throw new AzekuraError('InvalidArgument', `"${rest.slice(0, 64)}" is not a name of a ${word}`, {
+        next: 'write pvc/NAMESPACE/NAME, pod/NAMESPACE/NAME or pv/NAME',
+      });
+    return { kind: foreign, name: rest };
+  }
   const kind = kindFromWord(word);
   if (!kind)
     throw new AzekuraError('InvalidArgument', `"${word}" is not a kind of object`, {
       next: 'write for example `azekura why pool/main`',
     });
-  return { kind, name: parseName(text.slice(slash + 1), kind.toLowerCase()) };
+  return { kind, name: parseName(rest, kind.toLowerCase()) };
 }

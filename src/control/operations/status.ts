@@ -1,7 +1,9 @@
 import { causeCatalogue } from '../../model/causes.ts';
 import { AzekuraError } from '../../model/errors.ts';
+import { foreignKindFromWord } from '../../model/foreign.ts';
 import { kindFromWord } from '../../model/kinds.ts';
 import { findRoot, problems, type Relations } from '../../why/index.ts';
+import { whyInKubernetes } from '../kubernetes/why.ts';
 import type { InstanceStatus, WhyAnswer } from '../operations.ts';
 import type { View } from '../view.ts';
 import type { OperationsContext } from './context.ts';
@@ -9,6 +11,14 @@ import type { OperationsContext } from './context.ts';
 /** See Operations.why. */
 export async function why(context: OperationsContext, kindWord: string, name: string): Promise<WhyAnswer> {
   const kind = kindFromWord(kindWord);
+  const foreign = kind ? undefined : foreignKindFromWord(kindWord);
+  if (foreign) {
+    const { looks, view } = context.deps;
+    if (looks) return whyInKubernetes({ looks, view, why: (word, its) => why(context, word, its) }, foreign, name);
+    throw new AzekuraError('FailedPrecondition', 'this instance belongs to no Kubernetes cluster', {
+      next: 'ask a controller of the cluster: `kubectl azekura why …`',
+    });
+  }
   if (!kind)
     throw new AzekuraError('InvalidArgument', `"${kindWord.slice(0, 64)}" is not a kind of object`, {
       next: 'try volume, pool, snapshot, node or task',

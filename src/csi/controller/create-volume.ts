@@ -1,7 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { CreateVolumeRequest as Operation } from '../../control/operations.ts';
 import type { CreateVolumeRequest, CreateVolumeResponseSchema, VolumeContentSource } from '../../gen/csi/csi_pb.js';
-import { AzekuraError, hasCode } from '../../model/errors.ts';
+import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { Volume } from '../../model/kinds.ts';
 import { required } from '../common/arguments.ts';
 import { type Capability, isMultiNode, parseCapabilities } from '../common/capability.ts';
@@ -156,7 +156,14 @@ async function provideVolume(
       throw new AzekuraError('Aborted', `a volume of that name is being deleted`, { next: 'call again' });
   }
   if (!existing) refuseUnshared(context, wanted);
-  const created = existing ?? (await operations.as(call).createVolume(operationOf(name, sizeBytes, wanted))).volume;
+  const created =
+    existing ??
+    (
+      await operations
+        .as(call)
+        .createVolume(operationOf(name, sizeBytes, wanted))
+        .catch(tryElsewhere(wanted))
+    ).volume;
   try {
     const ready = await context.volumes.until(name, call, {
       since: created,
@@ -170,6 +177,19 @@ async function provideVolume(
     if (hasCode(error, 'ResourceExhausted', 'FailedPrecondition')) await removeUnmade(context, created, error, call);
     throw error;
   }
+}
+
+/**
+ * Where the scheduler has sent a pod there may be no pool for its volume, though there is one elsewhere: a clone lies where
+ * its source does. RESOURCE_EXHAUSTED is CSI's word for a topology in which a volume cannot be made; only after it does
+ * the provisioner let the scheduler choose again.
+ */
+function tryElsewhere({ nodeNames }: Wanted): (error: unknown) => never {
+  return (error) => {
+    if (nodeNames && error instanceof AzekuraError && error.blame?.code === 'PoolNotFound')
+      throw blamed('ResourceExhausted', error.blame, { details: error.details });
+    throw error;
+  };
 }
 
 /**

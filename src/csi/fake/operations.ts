@@ -49,7 +49,7 @@ export class FakeOperations {
     const { sizeBytes = 0 } = request;
     const elsewhere = request.nodeNames && !request.nodeNames.includes(this.#nodeName);
     if (elsewhere)
-      throw blamed('ResourceExhausted', makeCause('PoolNotFound', { reasons: 'no admitted node has a pool' }));
+      throw blamed('FailedPrecondition', makeCause('PoolNotFound', { reasons: 'no admitted node has a pool' }));
     if (sizeBytes > this.capacityBytes)
       throw blamed(
         'ResourceExhausted',
