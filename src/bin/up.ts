@@ -20,6 +20,7 @@ import { listenOnSocket, parseAddress, readToken } from './listen.ts';
 import type { Log } from './log.ts';
 import { checkPrerequisites, programFolders } from './prerequisites.ts';
 import { runRole, startServer } from './process.ts';
+import { tellServing } from './service-manager.ts';
 import { makeTrialPool } from './trial-pool.ts';
 
 /**
@@ -136,6 +137,7 @@ export async function runUp(options: UpOptions): Promise<number> {
           ...(options.poolSizeBytes === undefined ? {} : { sizeBytes: options.poolSizeBytes }),
         })
       : [];
+    await tellServing(host, log, process.env);
     if (!stopping.aborted)
       announce(options, output, [
         `Azekura ${version.version} is up on node ${nodeName}; everything of it lies in ${dataDir.path}.`,
