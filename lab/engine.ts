@@ -15,6 +15,7 @@ import type { Cleanup } from './workbench.ts';
 export class LabEngine {
   readonly host: Host;
   readonly engine: Engine;
+  readonly #folders = new Map<string, string>();
 
   private constructor(host: Host, engine: Engine) {
     this.host = host;
@@ -38,10 +39,18 @@ export class LabEngine {
     return new LabEngine(host, engineDefinition('file').create(deps));
   }
 
+  /** The folder that holds the pool's files. */
+  poolFolder(pool: PoolRef): string {
+    const folder = this.#folders.get(pool.name);
+    if (folder === undefined) throw new Error(`pool ${pool.name} was not opened here`);
+    return folder;
+  }
+
   /** Makes or opens a pool, and closes it at the end. */
   async pool(name: string, source: PoolSource, cleanup: Cleanup): Promise<PoolRef> {
     const ref: PoolRef = { name, source, reservePercent: 1, acceptNoJournal: true, trial: false };
-    const { poolId } = await this.engine.pools.open(ref);
+    const { poolId, path } = await this.engine.pools.open(ref);
+    if (path !== undefined) this.#folders.set(name, path);
     const pool = { ...ref, poolId };
     cleanup.add(() => this.engine.pools.close(pool));
     return pool;

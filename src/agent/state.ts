@@ -23,6 +23,8 @@ export interface AgentState {
   ownAttachments(): readonly Attachment[];
   snapshotsOf(volumeId: string): readonly Snapshot[];
   group(name: string): SnapshotGroup | undefined;
+  /** Ids of volumes whose move to another pool is not at its end. */
+  movingVolumeIds(): readonly string[];
   /** Ids of all volumes that something is wanted of here. */
   volumeIds(): readonly string[];
   readonly synced: Promise<void>;
@@ -85,6 +87,17 @@ export function createState(deps: AgentDeps): AgentState {
     ownAttachments: () => attachments.list().filter((attachment) => own(attachment.spec.nodeName)),
     snapshotsOf: (volumeId) => pick(snapshots, snapshotsByVolume.members(volumeId)),
     group: (name) => groups.get(name),
+    movingVolumeIds: () =>
+      replicas
+        .list()
+        .filter(
+          ({ metadata, spec, status }) =>
+            own(spec.nodeName) &&
+            spec.source?.kind === 'move' &&
+            status.sizeBytes === 0 &&
+            metadata.deletionTimestamp === undefined,
+        )
+        .map(({ spec }) => spec.volumeId),
     volumeIds: () => [
       ...new Set([...replicasByVolume.groups(), ...attachmentsByVolume.groups(), ...snapshotsByVolume.groups()]),
     ],

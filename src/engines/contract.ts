@@ -123,8 +123,13 @@ export interface EnginePools {
   /**
    * Removes leftovers of interrupted operations; returns what was removed. `idle` says that no operation is under way on
    * the pool, as when an agent starts: then nothing unfinished is spared. Otherwise what may be at work stays for later.
+   *
+   * @param options.movingVolumeIds volumes whose move from or to this pool will go on: what it has done so far stays
    */
-  sweep(pool: PoolRef, options?: { readonly idle?: boolean }): Promise<readonly string[]>;
+  sweep(
+    pool: PoolRef,
+    options?: { readonly idle?: boolean; readonly movingVolumeIds?: readonly string[] },
+  ): Promise<readonly string[]>;
   /**
    * What an open pool needs done from time to time: grows what grows by itself, takes disks that were added to its source,
    * empties those that are to leave, goes on with what was interrupted. Called after observe(), and again at once when it

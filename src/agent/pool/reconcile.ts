@@ -100,7 +100,10 @@ async function open(context: AgentContext, pool: Pool, known: boolean): Promise<
 async function sweep(context: AgentContext, pool: Pool): Promise<void> {
   const { quietSteps } = context.tasks;
   const { pools } = context.engine(pool.spec.engine, quietSteps);
-  const swept = await quietSteps.run('agent.pool.sweep', () => pools.sweep(poolRef(pool), { idle: true }));
+  const movingVolumeIds = context.state.movingVolumeIds();
+  const swept = await quietSteps.run('agent.pool.sweep', () =>
+    pools.sweep(poolRef(pool), { idle: true, movingVolumeIds }),
+  );
   if (swept.length > 0)
     context.deps.log.info({ pool: pool.metadata.name, swept }, 'cleared away what interrupted operations had left');
 }

@@ -3,8 +3,9 @@ import { newUid } from '../../lib/id.ts';
 import { AzekuraError, hasCode } from '../../model/errors.ts';
 import type { PoolRef } from '../contract.ts';
 import { blamePoolFull, type FileContext } from './context.ts';
-import { copyChanges, copyFile } from './copy.ts';
+import { catchUp, copyChanges, copyFile, copyOn } from './copy.ts';
 import type { Effect, Plan, Step } from './effects.ts';
+import { encodeNote } from './move-note.ts';
 import { thinExtentBytes } from './template-options.ts';
 import { ensureTemplate } from './templates.ts';
 import { clonePieces } from './two-pass.ts';
@@ -84,7 +85,15 @@ async function apply(context: FileContext, pool: PoolRef, kernel: Kernel, effect
   if (effect.do === 'clone') await cloneLive(kernel, effect);
   else if (effect.do === 'copy') await copyFile(kernel, effect, hint(effect.hinted), progress);
   else if (effect.do === 'copyChanges') await copyChanges(kernel, effect, hint(effect.hinted), progress);
-  else if (effect.do === 'freshUuid') await freshUuidWhenClean(kernel, effect);
+  else if (effect.do === 'catchUp') await catchUp(kernel, effect, progress);
+  else if (effect.do === 'copyOn') {
+    const { path, token } = effect.note;
+    const note = (copiedBytes: number) =>
+      context.deps.steps.run('file.create.move-note', () =>
+        kernel.writeTextFile(path, encodeNote({ token, copiedBytes, snapshotIds: [] })),
+      );
+    await copyOn(kernel, effect, hint(effect.hinted), progress, note);
+  } else if (effect.do === 'freshUuid') await freshUuidWhenClean(kernel, effect);
 }
 
 /** In two passes; the hint has to be set while the file is empty. */
@@ -124,7 +133,9 @@ function callOf(effect: Effect): BatchCall | undefined {
     case 'resizeLoop':
       return { call: 'resizeLoop', args: [effect.device] };
     case 'copy':
+    case 'copyOn':
     case 'copyChanges':
+    case 'catchUp':
       return undefined;
   }
 }

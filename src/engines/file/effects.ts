@@ -29,6 +29,16 @@ export type Effect =
       readonly sizeBytes: number;
       readonly hinted: boolean;
     }
+  /** Like copy, of a file that stays as it is: goes on at `fromBytes`, and writes down how far it is. */
+  | {
+      readonly do: 'copyOn';
+      readonly from: string;
+      readonly to: string;
+      readonly sizeBytes: number;
+      readonly hinted: boolean;
+      readonly fromBytes: number;
+      readonly note: { readonly path: string; readonly token: string };
+    }
   /** Like copy, for a file that differs from `base` in part, of which `previous` is the copy: shares what is the same. */
   | {
       readonly do: 'copyChanges';
@@ -38,6 +48,14 @@ export type Effect =
       readonly to: string;
       readonly sizeBytes: number;
       readonly hinted: boolean;
+    }
+  /** What differs between `base`, of which `to` is a copy, and `from`. */
+  | {
+      readonly do: 'catchUp';
+      readonly base: string;
+      readonly from: string;
+      readonly to: string;
+      readonly sizeBytes: number;
     }
   /** `fresh`: just made, so it is known to be clean; else the file system is asked. */
   | { readonly do: 'freshUuid'; readonly path: string; readonly filesystem: 'xfs' | 'ext4'; readonly fresh: boolean }

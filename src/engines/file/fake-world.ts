@@ -19,7 +19,7 @@ export const ref = (pool: PoolRef, volumeId: string, snapshotId: string): Snapsh
 export async function setUp(): Promise<{ readonly host: FakeHost; readonly pool: PoolRef; engine(): Engine }> {
   const host = new FakeHost();
   host.machine.mountOf('/').filesystem.type = 'xfs';
-  await host.kernel('test').makeDirectory('/pool');
+  for (const folder of ['/pool', '/other']) await host.kernel('test').makeDirectory(folder);
   const engine = () =>
     fileEngine.create({
       host,

@@ -57,6 +57,20 @@ export function workPlace(poolPath: string, work: Work, id: string): VolumePlace
   return placeIn(`${poolPath}/${temporaryFolder}/${work}-${checkId(id)}`);
 }
 
+/** In the pool that a volume leaves: the clone of it that is copied, kept while the move lasts. */
+export function movePlace(
+  poolPath: string,
+  volumeId: string,
+): { readonly folder: string; readonly data: string; readonly token: string } {
+  const folder = `${poolPath}/${temporaryFolder}/move-${checkId(volumeId)}`;
+  return { folder, data: `${folder}/${dataFile}`, token: `${folder}/token` };
+}
+
+/** Beside the copy in the other pool: how far it is. */
+export function moveNote(work: VolumePlace): string {
+  return `${work.folder}/move.json`;
+}
+
 /** @param name without folder, for example "xfs-1073741824-0badcafe.img" */
 export function templatePath(poolPath: string, name: string): string {
   return `${poolPath}/${templatesFolder}/${name}`;

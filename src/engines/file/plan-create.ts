@@ -3,7 +3,8 @@ import { sectorBytes } from '../../model/volume.ts';
 import type { VolumeIdentity } from '../contract.ts';
 import { type Plan, type Step, step } from './effects.ts';
 import { encodeVolume } from './format.ts';
-import { snapshotPlace, templatePath, type VolumePlace, volumePlace, workPlace } from './layout.ts';
+import { moveNote, snapshotPlace, templatePath, type VolumePlace, volumePlace, workPlace } from './layout.ts';
+import { encodeNote } from './move-note.ts';
 import { templateName } from './template-options.ts';
 
 /** mkfs.xfs refuses less. */
@@ -19,8 +20,24 @@ export type CreateSource =
       readonly kind: 'move';
       readonly data: string;
       readonly sizeBytes: number;
+      /** The oldest first. */
       readonly snapshots: readonly MovedSnapshot[];
+      /** Undefined where none can be made: then `data` itself is copied. */
+      readonly fixed?: FixedSource;
     };
+
+/** A clone of a volume that is moved, beside it; and how much of it an earlier attempt has copied. */
+export interface FixedSource {
+  readonly folder: string;
+  readonly data: string;
+  readonly sizeBytes: number;
+  readonly token: string;
+  readonly copiedBytes: number;
+  /** Snapshots whose copies are complete. */
+  readonly snapshotIds: readonly string[];
+  /** Those of which there is anything. */
+  readonly begunIds: readonly string[];
+}
 
 export interface MovedSnapshot {
   readonly snapshotId: string;
@@ -48,8 +65,9 @@ export function planCreate(poolPath: string, identity: VolumeIdentity, view: Cre
   }
   checkSize(identity, view.source);
   const work = workPlace(poolPath, 'create', identity.volumeId);
+  const goesOn = view.source.kind === 'move' && (view.source.fixed?.copiedBytes ?? 0) > 0;
   return [
-    ...(view.leftover ? [step('create.clean', { do: 'remove', path: work.folder })] : []),
+    ...(view.leftover && !goesOn ? [step('create.clean', { do: 'remove', path: work.folder })] : []),
     step('create.build', { do: 'folder', path: work.folder, durable: false }),
     ...planData(poolPath, identity, view.source, work),
     step('create.build', { do: 'write', path: work.identity, text: encodeVolume(identity), durable: false }),
@@ -98,6 +116,7 @@ function planData(poolPath: string, identity: VolumeIdentity, source: CreateSour
       ...planMoved(source, work, hinted),
       ...truncated(sizeBytes, source.sizeBytes, work, thick),
       ...grown(source.snapshots.length > 0),
+      ...(source.fixed ? [step('create.build', { do: 'remove', path: moveNote(work) })] : []),
     ];
   }
   if (source.kind === 'clone') {
@@ -130,33 +149,73 @@ function truncated(sizeBytes: number, sourceBytes: number, work: VolumePlace, th
 }
 
 /**
- * Snapshots first, the oldest before the younger ones, the volume last: each begins as a clone of the copy before it, so
- * that on the other side they share as much as here.
+ * The volume first, then its snapshots, the youngest before the older ones: each begins as a clone of the copy before it,
+ * so that on the other side they share as much as here. What an earlier attempt has copied stays; what came into the volume
+ * after its clone was made is brought over at the end.
  */
 function planMoved(source: Extract<CreateSource, { kind: 'move' }>, work: VolumePlace, hinted: boolean): Step[] {
-  const steps: Step[] = [];
-  let before: { readonly from: string; readonly to: string } | undefined;
-  const copy = (
-    name: string,
-    file: { readonly from: string; readonly to: string; readonly sizeBytes: number; readonly hinted: boolean },
-  ) => {
-    steps.push(
-      step(
-        name,
-        before ? { do: 'copyChanges', base: before.from, previous: before.to, ...file } : { do: 'copy', ...file },
-      ),
-    );
-    before = file;
-  };
-  for (const { snapshotId, data, sizeBytes, identityText } of source.snapshots) {
+  const { fixed } = source;
+  const from = fixed?.data ?? source.data;
+  const steps: Step[] = fixed ? planFixed(fixed, source, work, hinted) : [];
+  if (!fixed)
+    steps.push(step('create.move-data', { do: 'copy', from, to: work.data, sizeBytes: source.sizeBytes, hinted }));
+  let before = { from, to: work.data };
+  const copied = new Set(fixed?.snapshotIds);
+  for (const { snapshotId, data, sizeBytes, identityText } of source.snapshots.toReversed()) {
     const place = snapshotPlace(work, snapshotId);
-    steps.push(step('create.move-folder', { do: 'folder', path: place.folder, durable: true }));
-    copy('create.move-snapshot', { from: data, to: place.data, sizeBytes, hinted: false });
-    if (identityText !== undefined) {
-      const effect = { do: 'write', path: place.identity, text: identityText, durable: true } as const;
-      steps.push(step('create.move-identity', effect));
+    const file = { from: data, to: place.data };
+    if (!copied.has(snapshotId)) {
+      steps.push(
+        step('create.move-folder', { do: 'folder', path: place.folder, durable: true }),
+        step('create.move-snapshot', {
+          do: 'copyChanges',
+          base: before.from,
+          previous: before.to,
+          ...file,
+          sizeBytes,
+          hinted: false,
+        }),
+      );
+      if (identityText !== undefined) {
+        const effect = { do: 'write', path: place.identity, text: identityText, durable: true } as const;
+        steps.push(step('create.move-identity', effect));
+      }
+      copied.add(snapshotId);
+      if (fixed) steps.push(noted(fixed, work, [...copied]));
     }
+    before = file;
   }
-  copy('create.move-data', { from: source.data, to: work.data, sizeBytes: source.sizeBytes, hinted });
+  if (fixed)
+    steps.push(
+      step('create.move-rest', {
+        do: 'catchUp',
+        base: fixed.data,
+        from: source.data,
+        to: work.data,
+        sizeBytes: source.sizeBytes,
+      }),
+      step('create.move-end', { do: 'remove', path: fixed.folder }),
+    );
   return steps;
+}
+
+/** The data, unless it is copied; and away with copies of snapshots that are no more. */
+function planFixed(
+  fixed: FixedSource,
+  source: Extract<CreateSource, { kind: 'move' }>,
+  work: VolumePlace,
+  hinted: boolean,
+): Step[] {
+  const { data, sizeBytes, copiedBytes, token } = fixed;
+  const steps: Step[] = fixed.begunIds
+    .filter((id) => !source.snapshots.some(({ snapshotId }) => snapshotId === id))
+    .map((id) => step('create.move-clean', { do: 'remove', path: snapshotPlace(work, id).folder }));
+  const note = { path: moveNote(work), token };
+  const copy = { do: 'copyOn', from: data, to: work.data, sizeBytes, hinted, fromBytes: copiedBytes, note } as const;
+  return copiedBytes < sizeBytes ? [...steps, step('create.move-data', copy)] : steps;
+}
+
+function noted({ token, sizeBytes }: FixedSource, work: VolumePlace, snapshotIds: readonly string[]): Step {
+  const text = encodeNote({ token, copiedBytes: sizeBytes, snapshotIds });
+  return step('create.move-identity', { do: 'write', path: moveNote(work), text, durable: true });
 }

@@ -57,8 +57,24 @@ const operations: Readonly<Record<string, Operation>> = {
   },
   snapshot: cutSnapshot,
   'delete snapshot': async (engine, pool) => engine.snapshots?.delete(ref(pool, 'source', 's1')),
+  move: async (engine, pool) => {
+    const volume = { pool, volumeId: 'source' };
+    const other = await otherPool(engine, pool);
+    const { identity } = request(other, 'source');
+    const to = { pool: other, volumeId: 'source' };
+    if ((await engine.volumes.observe(volume)).present)
+      await engine.volumes.create({ volume: to, identity, parameters: {}, source: { kind: 'move', volume } });
+    await engine.volumes.delete(volume);
+  },
   restore: async (engine, pool) => engine.snapshots?.restore?.(ref(pool, 'source', 's1')),
 };
+
+/** A second pool of the fake machine. */
+async function otherPool(engine: Engine, pool: PoolRef): Promise<PoolRef> {
+  const { poolId: _, ...rest } = pool;
+  const other: PoolRef = { ...rest, name: 'other', source: { kind: 'directory', path: '/other' } };
+  return { ...other, poolId: (await engine.pools.open(other)).poolId };
+}
 
 const reading = new Set<KernelCall>([
   'readTextFile',
@@ -86,8 +102,13 @@ function crashAt(host: FakeHost, n: number): { disarm(): void } {
 }
 
 async function outcome(engine: Engine, host: FakeHost, pool: PoolRef): Promise<object> {
-  const volumes = await engine.pools.list(pool);
-  return { volumes, unfinished: await engine.pools.sweep(pool, { idle: true }), loops: host.machine.loops.size };
+  const other = await otherPool(engine, pool);
+  const sweep = (one: PoolRef) => engine.pools.sweep(one, { idle: true });
+  return {
+    volumes: [await engine.pools.list(pool), await engine.pools.list(other)],
+    unfinished: [await sweep(pool), await sweep(other)],
+    loops: host.machine.loops.size,
+  };
 }
 
 describe('plans', () => {

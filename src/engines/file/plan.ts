@@ -49,10 +49,16 @@ export interface PlaceView {
   readonly leftover: boolean;
 }
 
-/** The volume vanishes in one instant and is removed afterwards. */
-export function planDelete(poolPath: string, volumeId: string, view: PlaceView): Plan {
+/** The volume vanishes in one instant and is removed afterwards. @param view.unfinished folders of a move under `tmp/` */
+export function planDelete(
+  poolPath: string,
+  volumeId: string,
+  view: PlaceView & { readonly unfinished: readonly string[] },
+): Plan {
   const work = workPlace(poolPath, 'delete', volumeId);
-  const steps: Step[] = view.leftover ? [step('delete.clean', { do: 'remove', path: work.folder })] : [];
+  const steps: Step[] = [...(view.leftover ? [work.folder] : []), ...view.unfinished].map((path) =>
+    step('delete.clean', { do: 'remove', path }),
+  );
   for (const place of [
     ...(view.present ? [volumePlace(poolPath, volumeId)] : []),
     ...(view.recycled ? [recycledPlace(poolPath, volumeId)] : []),

@@ -4,6 +4,7 @@ import { type FileContext, requirePool } from './context.ts';
 import { decodeSnapshot, decodeVolume } from './format.ts';
 import {
   isId,
+  movePlace,
   recycledFolder,
   recycledPlace,
   snapshotPlace,
@@ -11,6 +12,7 @@ import {
   type VolumePlace,
   volumePlace,
   volumesFolder,
+  workPlace,
 } from './layout.ts';
 
 /** Volumes read at the same time. */
@@ -100,17 +102,20 @@ function told<T>(
 export async function sweepPool(
   context: FileContext,
   pool: PoolRef,
-  options: { readonly idle?: boolean } = {},
+  options: { readonly idle?: boolean; readonly movingVolumeIds?: readonly string[] } = {},
 ): Promise<readonly string[]> {
   const path = await requirePool(context, pool);
   const kernel = context.poolKernel(pool);
+  const kept = new Set(
+    (options.movingVolumeIds ?? []).flatMap((id) => [workPlace(path, 'create', id).folder, movePlace(path, id).folder]),
+  );
   const found = ((await kernel.listDirectory(`${path}/${temporaryFolder}`)) ?? []).map(
     (name) => `${path}/${temporaryFolder}/${name}`,
   );
   if (options.idle) found.push(...(await unfinishedTexts(kernel, path)));
   const removed: string[] = [];
   for (const entry of found) {
-    if (!options.idle && (await mayBeAtWork(context, kernel, entry))) continue;
+    if (kept.has(entry) || (!options.idle && (await mayBeAtWork(context, kernel, entry)))) continue;
     await context.deps.steps.run('file.sweep.remove', () => kernel.removeTree(entry));
     removed.push(entry);
   }

@@ -6,10 +6,11 @@ import { attachVolume, detachVolume, glanceAtVolume, takeOver } from './attach.t
 import { type FileContext, lookIn, requireDetached, requirePool, volumeMissing } from './context.ts';
 import { step } from './effects.ts';
 import { decodeVolume, encodeVolume } from './format.ts';
-import { recycledPlace, volumePlace, workPlace } from './layout.ts';
+import { movePlace, recycledPlace, volumePlace, workPlace } from './layout.ts';
+import { fixSource } from './move.ts';
 import { observeVolume } from './observe.ts';
 import { type PlaceView, planDelete, planExpand, planRecycle, planRestoreRecycled } from './plan.ts';
-import { planCreate } from './plan-create.ts';
+import { type CreateSource, planCreate } from './plan-create.ts';
 import { readCreateSource } from './source.ts';
 
 /** Volumes of a file pool. Each method looks, plans and carries out. */
@@ -35,8 +36,15 @@ async function createVolume(context: FileContext, request: CreateVolume): Promis
   const path = context.poolPath(volume.pool);
   const kernel = context.volumeKernel(volume);
   const view = await look(context, volume, kernel, 'create');
-  const source = view.present ? ({ kind: 'blank' } as const) : await readCreateSource(context, request);
+  const source = view.present ? ({ kind: 'blank' } as const) : await sourceOf(context, request);
   await runPlan(context, volume.pool, kernel, planCreate(path, identity, { ...view, source }));
+}
+
+async function sourceOf(context: FileContext, request: CreateVolume): Promise<CreateSource> {
+  const source = await readCreateSource(context, request);
+  if (source.kind !== 'move' || request.source?.kind !== 'move') return source;
+  const fixed = await fixSource(context, request.source.volume, request.volume, source);
+  return fixed ? { ...source, fixed } : source;
 }
 
 /** What stands in the places where the volume can be. */
@@ -45,20 +53,25 @@ async function look(
   volume: VolumeRef,
   kernel: Kernel,
   work: 'create' | 'delete',
-): Promise<PlaceView & { readonly identityText: string | undefined }> {
+): Promise<PlaceView & { readonly identityText: string | undefined; readonly unfinished: readonly string[] }> {
   const path = context.poolPath(volume.pool);
   const place = volumePlace(path, volume.volumeId);
-  const [present, recycled, leftover, identityText] = await lookIn(context, volume.pool, kernel, [
+  // Of a move that will not come to its end: in the pool that the volume leaves, and in the one to which it was to go.
+  const unfinished = [movePlace(path, volume.volumeId).folder, workPlace(path, 'create', volume.volumeId).folder];
+  const [present, recycled, leftover, identityText, base, copy] = await lookIn(context, volume.pool, kernel, [
     { call: 'stat', args: [place.folder] },
     { call: 'stat', args: [recycledPlace(path, volume.volumeId).folder] },
     { call: 'stat', args: [workPlace(path, work, volume.volumeId).folder] },
     { call: 'readTextFile', args: [place.identity] },
+    { call: 'stat', args: [unfinished[0] ?? ''] },
+    { call: 'stat', args: [unfinished[1] ?? ''] },
   ]);
   return {
     present: present !== undefined,
     recycled: recycled !== undefined,
     leftover: leftover !== undefined,
     identityText,
+    unfinished: unfinished.filter((_, index) => [base, copy][index] !== undefined),
   };
 }
 
