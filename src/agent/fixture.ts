@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { z } from 'zod';
 import { engineDefinition } from '../engines/registry.ts';
 import { FakeHost } from '../host/fake.ts';
@@ -14,7 +11,7 @@ import { attachmentName, finalizers, memberSnapshotName, replicaName } from '../
 import { Policy } from '../model/policy.ts';
 import type { ReplicaSpec } from '../model/replica.ts';
 import { change } from '../store/change.ts';
-import { openLmdbStore } from '../store/lmdb/lmdb-store.ts';
+import { openScratchStore, type ScratchStore, untilObject } from '../store/scratch.ts';
 import type { Store } from '../store/store.ts';
 import { createAgent } from './agent.ts';
 import type { Agent } from './deps.ts';
@@ -25,21 +22,19 @@ const mebibyte = 2 ** 20;
 export class AgentFixture {
   readonly host = new FakeHost();
   readonly store: Store;
-  readonly #folder: string;
+  readonly #scratch: ScratchStore;
   readonly #clock: Clock;
   #agent: Agent | undefined;
 
-  private constructor(store: Store, folder: string, clock: Clock) {
+  private constructor(scratch: ScratchStore, clock: Clock) {
     this.#clock = clock;
-    this.store = store;
-    this.#folder = folder;
+    this.store = scratch.store;
+    this.#scratch = scratch;
   }
 
   /** @param options.start whether the agent is started and a pool made */
   static async open(options: { readonly start?: boolean; readonly clock?: Clock } = {}): Promise<AgentFixture> {
-    const folder = mkdtempSync(join(tmpdir(), 'azekura-agent-'));
-    const store = await openLmdbStore({ path: folder, clock: systemClock });
-    const fixture = new AgentFixture(store, folder, options.clock ?? systemClock);
+    const fixture = new AgentFixture(await openScratchStore(), options.clock ?? systemClock);
     const kernel = fixture.host.kernel('test');
     for (const path of ['/data', '/mnt', '/disk', '/tmp']) await kernel.makeDirectory(path);
     fixture.host.addDisk('/dev/sdb', 64 * 1_024 * mebibyte);
@@ -73,8 +68,7 @@ export class AgentFixture {
 
   async close(): Promise<void> {
     await this.stop();
-    await this.store.close();
-    rmSync(this.#folder, { recursive: true, force: true });
+    await this.#scratch.close();
   }
 
   async addPool(name = 'main', path = '/disk/pool'): Promise<void> {
@@ -162,12 +156,7 @@ export class AgentFixture {
     name: string,
     test: (object: Resource<K> | undefined) => boolean,
   ): Promise<Resource<K> | undefined> {
-    for (let attempt = 0; attempt < 1_000; attempt++) {
-      const object = await this.store.find(kind, name);
-      if (test(object)) return object;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    throw new Error(`${kind} ${name}: ${JSON.stringify(await this.store.find(kind, name), undefined, 1)}`);
+    return untilObject(this.store, kind, name, test);
   }
 
   /** Targets of all mounts below a path. */

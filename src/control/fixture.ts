@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { engineDefinition } from '../engines/registry.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { silentLogger } from '../lib/log.ts';
@@ -10,7 +7,7 @@ import type { OrphanSnapshot, OrphanVolume } from '../model/orphans.ts';
 import type { PoolSpec, PoolStatus } from '../model/pool.ts';
 import { change, changeStatus } from '../store/change.ts';
 import { createInformer, type Informer } from '../store/informer.ts';
-import { openLmdbStore } from '../store/lmdb/lmdb-store.ts';
+import { openScratchStore, type ScratchStore, untilObject } from '../store/scratch.ts';
 import type { Store } from '../store/store.ts';
 import { createControllers } from './controllers.ts';
 import type { Controllers, NodeSide } from './deps.ts';
@@ -30,12 +27,13 @@ export class ControlFixture {
   readonly released: { readonly kind: string; readonly name: string; readonly purged: boolean }[] = [];
   /** What lies on pools without objects, by their names; an agent that is asked leaves out what has objects now. */
   readonly orphans = new Map<string, { volumes: OrphanVolume[]; snapshots: OrphanSnapshot[] }>();
-  readonly #folder: string;
+  readonly #scratch: ScratchStore;
   readonly #agents: { close(): Promise<void> }[];
 
-  private constructor(store: Store, folder: string, clock: Clock) {
+  private constructor(scratch: ScratchStore, clock: Clock) {
+    const { store } = scratch;
     this.store = store;
-    this.#folder = folder;
+    this.#scratch = scratch;
     const deps = { store, clock, log: silentLogger, engines: engineDefinition };
     this.controllers = createControllers(deps);
     const side: NodeSide = {
@@ -56,9 +54,7 @@ export class ControlFixture {
   static async open(
     options: { readonly clock?: Clock; readonly pools?: readonly string[]; readonly store?: Store } = {},
   ): Promise<ControlFixture> {
-    const folder = mkdtempSync(join(tmpdir(), 'azekura-control-'));
-    const store = options.store ?? (await openLmdbStore({ path: folder, clock: systemClock }));
-    const fixture = new ControlFixture(store, folder, options.clock ?? systemClock);
+    const fixture = new ControlFixture(await openScratchStore(options.store), options.clock ?? systemClock);
     await fixture.addNode('here');
     for (const name of options.pools ?? ['main']) await fixture.addPool(name);
     await fixture.controllers.start();
@@ -68,8 +64,7 @@ export class ControlFixture {
   async close(): Promise<void> {
     await this.controllers.stop(1_000);
     for (const agent of this.#agents) await agent.close();
-    await this.store.close();
-    rmSync(this.#folder, { recursive: true, force: true });
+    await this.#scratch.close();
   }
 
   async addNode(name: string): Promise<void> {
@@ -91,12 +86,7 @@ export class ControlFixture {
     name: string,
     test: (object: Resource<K> | undefined) => boolean,
   ): Promise<Resource<K> | undefined> {
-    for (let attempt = 0; attempt < 1_000; attempt++) {
-      const object = await this.store.find(kind, name);
-      if (test(object)) return object;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    throw new Error(`${kind} ${name}: ${JSON.stringify(await this.store.find(kind, name), undefined, 1)}`);
+    return untilObject(this.store, kind, name, test);
   }
 
   async volume(name: string, sizeBytes = gibibyte): Promise<Resource<'Volume'>> {

@@ -30,7 +30,7 @@ export type ParsedQuantity =
  */
 export function parseQuantity(text: string): ParsedQuantity {
   const match = /^(-?\d+(?:\.\d+)?)([A-Za-z]*)$/.exec(text.trim());
-  if (!match) return { ok: false, problem: 'is not a size; write a number with a unit, for example 10Gi' };
+  if (!match) return { ok: false, problem: 'is not a size' };
   const unit = units[match[2] ?? ''];
   if (unit === undefined)
     return { ok: false, problem: `has the unknown unit "${match[2]}"; use Ki, Mi, Gi, Ti, Pi or k, M, G, T, P` };

@@ -12,8 +12,8 @@ export function checkFields(kind: Kind, fields: Fields = {}): void {
   const selectable = selectableFields(kind);
   const wrong = Object.keys(fields).find((field) => !selectable.includes(field));
   if (wrong === undefined) return;
-  throw new AzekuraError('InvalidArgument', `${kind} cannot be selected by ${JSON.stringify(wrong)}.`, {
-    next: `Select by ${selectable.join(', ')}.`,
+  throw new AzekuraError('InvalidArgument', `${kind} cannot be selected by ${JSON.stringify(wrong)}`, {
+    next: `select by ${selectable.join(', ')}`,
   });
 }
 

@@ -88,6 +88,7 @@ export async function removeInline(context: CsiContext, volume: Volume, call: Ca
 function sizeOf(text: string | undefined): number {
   if (text === undefined) return defaultBytes;
   const parsed = parseQuantity(text);
-  if (!parsed.ok) throw new AzekuraError('InvalidArgument', `attribute "size" ${parsed.problem}`);
+  if (!parsed.ok)
+    throw new AzekuraError('InvalidArgument', `attribute "size" ${parsed.problem}`, { next: 'write for example 10Gi' });
   return parsed.bytes;
 }

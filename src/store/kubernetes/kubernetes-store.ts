@@ -5,6 +5,7 @@ import { sameJson } from '../../lib/same-json.ts';
 import { AzekuraError, hasCode } from '../../model/errors.ts';
 import { type Kind, kinds, type NewResource, nameOf, type Resource } from '../../model/kinds.ts';
 import { checkFields } from '../fields.ts';
+import { found } from '../found.ts';
 import type { ListOptions, ResourceList, Store, WatchEvent, WatchOptions } from '../store.ts';
 import { checkLimit, checkSize, checkStatus, checkUpdate, knownKind, newResource } from '../validate.ts';
 import { fromStored, type StoredObject, toStored } from './convert.ts';
@@ -41,9 +42,7 @@ class KubernetesStore implements Store {
   }
 
   async get<K extends Kind>(kind: K, name: string): Promise<Resource<K>> {
-    const object = await this.find(kind, name);
-    if (!object) throw new AzekuraError('NotFound', `there is no ${kind} ${JSON.stringify(name)}`);
-    return object;
+    return found(await this.find(kind, name), kind, name);
   }
 
   async find<K extends Kind>(kind: K, name: string): Promise<Resource<K> | undefined> {

@@ -3,6 +3,7 @@ import { newUid } from '../../lib/id.ts';
 import { type Logger, silentLogger } from '../../lib/log.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import type { Kind, NewResource, Resource } from '../../model/kinds.ts';
+import { found } from '../found.ts';
 import { deepFreeze } from '../frozen.ts';
 import type { ListOptions, LocalStore, ResourceList, WatchEvent, WatchOptions } from '../store.ts';
 import { checkStatus, checkUpdate, checkWhole, knownKind, newResource } from '../validate.ts';
@@ -83,9 +84,7 @@ class LmdbStore implements LocalStore {
   }
 
   async get<K extends Kind>(kind: K, name: string): Promise<Resource<K>> {
-    const object = await this.find(kind, name);
-    if (!object) throw new AzekuraError('NotFound', `there is no ${kind} ${JSON.stringify(name)}`);
-    return object;
+    return found(await this.find(kind, name), kind, name);
   }
 
   async find<K extends Kind>(kind: K, name: string): Promise<Resource<K> | undefined> {

@@ -55,11 +55,11 @@ export class Objects {
     const { kind, metadata } = object;
     const present = this.find(kind, metadata.name);
     if (present?.metadata.resourceVersion !== expected)
-      throw new AzekuraError('Conflict', `${kind} ${metadata.name} was changed since it was read.`, {
-        next: 'Read it again and repeat the change.',
+      throw new AzekuraError('Conflict', `${kind} ${metadata.name} was changed since it was read`, {
+        next: 'read it again and repeat the change',
       });
     if (metadata.deletionTimestamp !== undefined && metadata.finalizers.length === 0)
-      throw new AzekuraError('InvalidArgument', `${kind} ${metadata.name} is being deleted and nothing holds it.`);
+      throw new AzekuraError('InvalidArgument', `${kind} ${metadata.name} is being deleted and nothing holds it`);
     const next = { ...object, metadata: { ...metadata, resourceVersion: expected ?? '' } };
     if (present) return this.#replace(next, present);
     return this.#write('added', next, undefined);
