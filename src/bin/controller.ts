@@ -19,6 +19,7 @@ import {
 } from '../control/index.ts';
 import { type ChangedBlocks, type NodeHost, startCsi } from '../csi/index.ts';
 import { engineDefinition } from '../engines/registry.ts';
+import { createExtenderServer } from '../http/extender.ts';
 import { createHealthServer } from '../http/health.ts';
 import { createMetrics } from '../http/metrics.ts';
 import { createHttpServer } from '../http/server.ts';
@@ -29,6 +30,7 @@ import { type KubeNode, nodeType } from '../kube/types.ts';
 import { systemClock } from '../lib/clock.ts';
 import { shortId } from '../lib/id.ts';
 import { AzekuraError } from '../model/errors.ts';
+import { startCapacity } from './capacity.ts';
 import { connectCluster } from './cluster.ts';
 import { listenOnSocket, parseAddress, readToken } from './listen.ts';
 import { runRole, startServer } from './process.ts';
@@ -46,6 +48,7 @@ const leaseName = 'azekura-controller';
 export async function runController(options: ControllerOptions): Promise<number> {
   return runRole(options, async ({ output, log, shutdown, stopping, version }) => {
     const healthAddress = options.healthListen === undefined ? undefined : parseAddress(options.healthListen);
+    const extenderAddress = options.extenderListen === undefined ? undefined : parseAddress(options.extenderListen);
     const address = options.listen === undefined ? undefined : parseAddress(options.listen);
     const token = address ? await readToken(options.tokenFile) : undefined;
     await mkdir(options.runDir, { recursive: true, mode: 0o700 });
@@ -94,12 +97,29 @@ export async function runController(options: ControllerOptions): Promise<number>
     if (address && token !== undefined)
       await startServer(createHttpServer({ ...http, token }), shutdown, (server) => server.listen(address));
 
+    const namespace = options.namespace ?? client.access.namespace;
+    const capacity = await startCapacity({
+      client,
+      view: state,
+      clock,
+      log,
+      registry,
+      namespace,
+      podName: options.identity,
+      enabled: options.reservations,
+    });
+    shutdown.add('capacity', () => capacity.close());
+    if (extenderAddress)
+      await startServer(createExtenderServer(capacity.reservations, registry), shutdown, (server) =>
+        server.listen(extenderAddress),
+      );
     const csi = await startCsi(
       {
         store,
         operations,
         view: state,
         changedBlocks: blocksElsewhere,
+        claimRoom: capacity.reservations,
         clock,
         log,
         version: version.version,
@@ -119,12 +139,13 @@ export async function runController(options: ControllerOptions): Promise<number>
     let stopEvents = () => {};
     let claims: Claims | undefined;
     const labelsOf = async (name: string) => (await client.find<KubeNode>(nodeType, name))?.metadata.labels;
+    let writing: Promise<() => Promise<void>> | undefined;
     const identity = `${options.identity ?? `${hostname()}-${process.pid}`}-${shortId()}`;
     const events = new EventRecorder({ client, controller: 'azekura.dev/controller', instance: identity, log });
     shutdown.add('events', () => events.close());
     const election = new LeaderElection({
       client,
-      namespace: options.namespace ?? client.access.namespace,
+      namespace,
       name: leaseName,
       identity,
       log,
@@ -140,11 +161,14 @@ export async function runController(options: ControllerOptions): Promise<number>
           tellCause: (...told) => events.tellCause(...told),
           log,
         });
+        writing = capacity.writeCapacities();
+        writing.catch((err: unknown) => log.error({ err }, 'the room for volumes is not told to Kubernetes'));
         controllers.start().catch((err: unknown) => log.error({ err }, 'the controllers could not start'));
       },
       onLost: async () => {
         stopEvents();
-        await Promise.all([leading?.stop(), pools?.stop(), claims?.stop()]);
+        const quiet = writing?.then((stop) => stop()).catch(() => {});
+        await Promise.all([leading?.stop(), pools?.stop(), claims?.stop(), quiet]);
       },
     });
     shutdown.add('election', () => election.close());

@@ -51,6 +51,10 @@ export interface ControllerOptions {
   readonly identity?: string;
   /** For the API's and the driver's socket. */
   readonly runDir: string;
+  /** Whether room is kept for all claims of a pod at once. */
+  readonly reservations: boolean;
+  /** Where kube-scheduler asks; nowhere when absent. */
+  readonly extenderListen?: string;
   readonly healthListen?: string;
   readonly listen?: string;
   readonly tokenFile?: string;

@@ -186,6 +186,8 @@ export interface CreateVolumeRequest {
   /** Instead of the class's time in the recycle bin. */
   readonly recycleMs?: number;
   readonly claim?: ClaimRef;
+  /** A reservation of the view that the volume takes over. */
+  readonly reservation?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly dryRun?: boolean;

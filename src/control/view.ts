@@ -3,7 +3,7 @@ import type { Logger } from '../lib/log.ts';
 import { MultiIndex } from '../lib/multi-index.ts';
 import type { Attachment, Kind, RecycledVolume, Replica, Snapshot, Volume } from '../model/kinds.ts';
 import { annotations, replicaName } from '../model/names.ts';
-import { Ledger, ledgerEntry, PoolStock, promise } from '../placement/index.ts';
+import { Ledger, ledgerEntry, PoolStock, promise, Reservations } from '../placement/index.ts';
 import { createInformer, type Informer } from '../store/informer.ts';
 import type { Store } from '../store/store.ts';
 
@@ -28,6 +28,8 @@ export interface View {
   readonly ledger: Ledger;
   /** The pools with what is left of them, for placement. */
   readonly stock: PoolStock;
+  /** What is kept for claims that have no volume yet. */
+  readonly reservations: Reservations;
   /** In the order of their ordinals. */
   replicasOf(volumeId: string): readonly Replica[];
   replicasOn(poolName: string): readonly Replica[];
@@ -70,6 +72,7 @@ export function createView(deps: { readonly store: Store; readonly log: Logger; 
 
   const ledger = new Ledger();
   const stock = new PoolStock(ledger);
+  const reservations = new Reservations(ledger);
   informers.Node.onChange(({ type, object }) =>
     type === 'deleted' ? stock.deleteNode(object.metadata.name) : stock.setNode(object),
   );
@@ -134,6 +137,7 @@ export function createView(deps: { readonly store: Store; readonly log: Logger; 
     of: (kind) => byKind[kind],
     ledger,
     stock,
+    reservations,
     replicasOf: (volumeId) => pick(replicas, replicasByVolume.members(volumeId)),
     replicasOn: (poolName) => pick(replicas, replicasByPool.members(poolName)),
     attachmentsOf: (volumeId) => pick(attachments, attachmentsByVolume.members(volumeId)),

@@ -1,8 +1,9 @@
 import type { Operations } from '../control/operations.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
+import type { ClaimRef } from '../model/claim.ts';
 import type { Attachment, Snapshot, Volume } from '../model/kinds.ts';
-import type { Stock } from '../placement/index.ts';
+import type { ClaimRequest, Stock } from '../placement/index.ts';
 import type { Informer } from '../store/informer.ts';
 import type { Store } from '../store/store.ts';
 
@@ -21,6 +22,17 @@ export interface CsiView {
   attachmentsOf(volumeId: string): readonly Attachment[];
   snapshotsOf(volumeId: string): readonly Snapshot[];
   readonly synced: Promise<void>;
+}
+
+/** Room that is kept for the claims of pods. */
+export interface ClaimRoom {
+  /**
+   * Finds room for a claim together with the other claims of its pod, and keeps it.
+   *
+   * @returns the key of the claim's reservation, which the volume takes over; undefined when there is nothing to keep
+   * @throws AzekuraError ResourceExhausted when no admitted node holds all of them: nothing is kept then
+   */
+  reserve(ref: ClaimRef, wanted: ClaimRequest, nodeNames: readonly string[] | undefined): string | undefined;
 }
 
 /** A range of bytes of a snapshot. */
@@ -85,6 +97,8 @@ export interface CsiDeps {
   readonly operations: Operations;
   readonly view: CsiView;
   readonly changedBlocks: ChangedBlocks;
+  /** Room for the claims of pods, in a cluster. */
+  readonly claimRoom?: ClaimRoom;
   readonly clock: Clock;
   readonly log: Logger;
   readonly version: string;

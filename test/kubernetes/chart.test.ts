@@ -239,6 +239,34 @@ describe.skipIf(missing)(`the chart${missing ? ` (skipped: ${missing})` : ''}`, 
       expect(containers(plain, 'DaemonSet').get('agent')?.image).toBe(`azekura:${appVersion}`);
     });
 
+    it('reservations', async () => {
+      const args = (manifests: readonly Manifest[]) => containers(manifests, 'Deployment').get('controller')?.args;
+      expect(args(plain)).not.toContain('--no-reservations');
+      expect(args(await render(['reservations=false']))).toContain('--no-reservations');
+    });
+
+    it.each(['kubeadm', 'k3s', 'rke2', 'microk8s', 'charmed-kubernetes'])('extender on %s', async (platform) => {
+      expect(names(plain, 'Service')).not.toContain('azekura-extender');
+      expect(names(plain, 'ConfigMap')).not.toContain('azekura-scheduler');
+      const extender = '{"enabled":true,"clusterIP":"10.96.0.99"}';
+      const manifests = await render([`platform=${JSON.stringify(platform)}`, `extender=${extender}`]);
+      expect(containers(manifests, 'Deployment').get('controller')?.args).toContain('--extender-listen=0.0.0.0:7846');
+      const service = one(manifests, 'Service', 'azekura-extender').spec as object;
+      expect(service).toMatchObject({ clusterIP: '10.96.0.99', sessionAffinity: 'ClientIP' });
+      const { data } = one(manifests, 'ConfigMap', 'azekura-scheduler') as unknown as {
+        data: { file: string; argument: string; 'config.yaml': string };
+      };
+      expect(data.file).toMatch(/^\/[a-z0-9/.-]+\.yaml$/);
+      expect(data.argument).toContain(`config=${data.file}`);
+      const config = parse(data['config.yaml']) as { clientConnection: { kubeconfig: string }; extenders: object[] };
+      expect(config.clientConnection.kubeconfig).toMatch(/^\//);
+      expect(config.extenders).toMatchObject([
+        { urlPrefix: 'http://10.96.0.99:7846', ignorable: true, nodeCacheCapable: true },
+      ]);
+      const policy = JSON.stringify(one(manifests, 'NetworkPolicy', 'azekura-controller'));
+      expect(policy).toContain('"extender"');
+    });
+
     it('controller', async () => {
       const manifests = await render(['controller={"replicas":3,"resources":{"requests":{"cpu":"1","memory":"2Gi"}}}']);
       expect(one(manifests, 'Deployment').spec.replicas).toBe(3);

@@ -256,17 +256,9 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
     const socket = path.join(runDir(), 'csi', 'csi.sock');
     await until('the socket', minute, async () => (await lab.member('cp').tryExec(['test', '-S', socket])).code === 0);
     const common = [`--csi-address=${socket}`, `--kubeconfig=${kubeconfig}`];
-    const capacity = ['--enable-capacity', '--capacity-ownerref-level=-1', '--capacity-poll-interval=2s'];
-    const env = { NAMESPACE: namespace };
-    const provisioner = [
-      binary('csi-provisioner'),
-      ...common,
-      '--extra-create-metadata',
-      '--strict-topology',
-      ...capacity,
-    ];
-    await lab.run('cp', 'provisioner', provisioner, env);
-    await lab.run('cp', 'attacher', [binary('csi-attacher'), ...common], env);
+    const provisioner = [binary('csi-provisioner'), ...common, '--extra-create-metadata', '--strict-topology'];
+    await lab.run('cp', 'provisioner', provisioner);
+    await lab.run('cp', 'attacher', [binary('csi-attacher'), ...common]);
   }
 
   async function startAgent(): Promise<void> {

@@ -75,7 +75,14 @@ const matrix = {
       })),
       { verb: 'patch', group: '', resource: 'persistentvolumeclaims', subresource: 'status', namespace: 'default' },
       { verb: 'patch', group: 'storage.k8s.io', resource: 'volumeattachments', subresource: 'status' },
-      { verb: 'create', group: 'storage.k8s.io', resource: 'csistoragecapacities', namespace },
+      ...['list', 'watch', 'create', 'patch', 'delete'].map((verb) => ({
+        verb,
+        group: 'storage.k8s.io',
+        resource: 'csistoragecapacities',
+        namespace,
+      })),
+      ...['pods', 'persistentvolumeclaims'].map((resource) => ({ verb: 'watch', group: '', resource })),
+      { verb: 'get', group: 'apps', resource: 'replicasets', namespace },
       { verb: 'update', group: 'snapshot.storage.k8s.io', resource: 'volumesnapshotcontents', subresource: 'status' },
     ],
     mayNot: [

@@ -9,6 +9,8 @@ interface Options {
   readonly namespace?: string;
   readonly identity?: string;
   readonly runDir: string;
+  readonly reservations: boolean;
+  readonly extenderListen?: string;
   readonly healthListen?: string;
   readonly listen?: string;
   readonly pools?: string;
@@ -22,6 +24,8 @@ export function register(command: Command, context: Context): void {
     .option('--namespace <name>', "where the controllers' Lease is ($POD_NAMESPACE, or as a pod does)")
     .option('--identity <name>', 'who this one is among the controllers ($POD_NAME, or host name and process id)')
     .option('--run-dir <folder>', 'for the sockets of the API and of the CSI driver', '/run/azekura')
+    .option('--no-reservations', 'place each claim for itself, whatever room the other claims of its pod need')
+    .option('--extender-listen <addr:port>', 'answer kube-scheduler there, as its extender')
     .option('--health-listen <addr:port>', 'answer probes and metrics there, without a token')
     .option('--listen <addr:port>', 'also serve the API on TCP; needs --token-file')
     .option('--pools <json>', "the pools that nodes are given: a list as in the chart's value `pools`")
@@ -33,6 +37,8 @@ export function register(command: Command, context: Context): void {
       const identity = options.identity ?? context.env.POD_NAME;
       const code = await context.roles.controller({
         runDir: options.runDir,
+        reservations: options.reservations,
+        ...(options.extenderListen === undefined ? {} : { extenderListen: options.extenderListen }),
         ...(options.kubeconfig === undefined ? {} : { kubeconfig: options.kubeconfig }),
         ...(namespace ? { namespace } : {}),
         ...(identity ? { identity } : {}),

@@ -10,7 +10,8 @@ import { type VolumeSource, VolumeSpec, VolumeStatus } from '../../model/volume.
 import { promise } from '../../placement/index.ts';
 import { policyOf } from '../class-policy.ts';
 import type { CreateVolumeRequest, PlacementAnswer } from '../operations.ts';
-import { findPlace, placementCause } from '../volume/placing.ts';
+import type { View } from '../view.ts';
+import { type FoundPlace, findPlace, placementCause, type Wanted } from '../volume/placing.ts';
 import { type ResolvedSource, resolveSource, type SourceObjects } from '../volume/source.ts';
 import type { OperationsContext } from './context.ts';
 import { hasData, waitFor } from './settle.ts';
@@ -30,7 +31,7 @@ export async function createVolume(
   const source = existing || !request.source ? undefined : resolveSource(request.source, objects);
   const spec = await buildSpec(context, request, klass.metadata.name, klass.spec, source, existing);
   if (existing) return { volume: sameAsBefore(existing, spec), placement: whereItIs(existing) };
-  const placement = findPlace(view, { ...spec, poolName: source?.poolName ?? spec.poolName });
+  const placement = placeReserved(view, request, { ...spec, poolName: source?.poolName ?? spec.poolName });
   const [chosen] = placement.chosen;
   if (!chosen) {
     const cause = placementCause(view, spec, placement);
@@ -62,6 +63,15 @@ export async function createVolume(
     if (hasCode(error, 'AlreadyExists')) return createVolume(context, request);
     throw error;
   }
+}
+
+/** On the pool that was kept for the volume, when that still holds it; else where there is room. */
+function placeReserved(view: View, { reservation, dryRun }: CreateVolumeRequest, wanted: Wanted): FoundPlace {
+  const kept = reservation === undefined ? undefined : view.reservations.get(reservation);
+  if (!kept || dryRun) return findPlace(view, wanted);
+  view.reservations.delete(kept.key);
+  const there = findPlace(view, { ...wanted, poolName: wanted.poolName ?? kept.poolName });
+  return there.chosen.length > 0 ? there : findPlace(view, wanted);
 }
 
 /** The source as it is stored now; one that was asked for a moment ago gets the time to be made. */

@@ -39,7 +39,11 @@ export async function createReplica(
   view.ledger.delete(name);
   const wanted = { ...spec, poolName: source?.poolName ?? spec.poolName };
   const promised = wanted.poolName ?? metadata.annotations[annotations.promisedPool];
-  const asPromised = findPlace(view, { ...wanted, poolName: promised });
+  // What was promised to a volume goes before what is kept for claims that have none yet.
+  const asPromised = view.reservations.without(
+    ({ poolName }) => poolName === promised,
+    () => findPlace(view, { ...wanted, poolName: promised }),
+  );
   const result = asPromised.chosen.length > 0 ? asPromised : findPlace(view, wanted);
   const [chosen] = result.chosen;
   if (!chosen) return placementCause(view, wanted, result);

@@ -5,6 +5,7 @@ import { capacityFor } from '../../placement/index.ts';
 import { isMultiNode, parseCapability } from '../common/capability.ts';
 import { requestOfClass } from '../common/class-request.ts';
 import type { CsiContext } from '../common/context.ts';
+import { parseParameters } from '../common/parameters.ts';
 import { nodeOf } from '../common/topology.ts';
 
 /**
@@ -17,7 +18,7 @@ export async function getCapacity(
   request: GetCapacityRequest,
 ): Promise<MessageInitShape<typeof GetCapacityResponseSchema>> {
   const { view } = context.deps;
-  const wanted = requestOfClass(view, request.parameters);
+  const wanted = requestOfClass(view, parseParameters(request.parameters, {}));
   const access = accessOf(request);
   const nodeName = request.accessibleTopology && (nodeOf(request.accessibleTopology) ?? '');
   const { availableBytes, maximumBytes } =

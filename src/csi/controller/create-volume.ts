@@ -6,7 +6,7 @@ import type { Volume } from '../../model/kinds.ts';
 import { required } from '../common/arguments.ts';
 import { type Capability, isMultiNode, parseCapabilities } from '../common/capability.ts';
 import { chooseSize, type SizeBounds, sizeBounds, withinBounds } from '../common/capacity-range.ts';
-import { classOf } from '../common/class-request.ts';
+import { classOf, requestOfClass } from '../common/class-request.ts';
 import type { CsiContext } from '../common/context.ts';
 import { finalFailure, stateSentence } from '../common/failure.ts';
 import { nodesOf, volumeMessage } from '../common/messages.ts';
@@ -156,14 +156,9 @@ async function provideVolume(
       throw new AzekuraError('Aborted', `a volume of that name is being deleted`, { next: 'call again' });
   }
   if (!existing) refuseUnshared(context, wanted);
-  const created =
-    existing ??
-    (
-      await operations
-        .as(call)
-        .createVolume(operationOf(name, sizeBytes, wanted))
-        .catch(tryElsewhere(wanted))
-    ).volume;
+  const reservation = existing ? undefined : reserve(context, wanted, sizeBytes);
+  const request = { ...operationOf(name, sizeBytes, wanted), ...(reservation === undefined ? {} : { reservation }) };
+  const created = existing ?? (await operations.as(call).createVolume(request).catch(tryElsewhere(wanted))).volume;
   try {
     const ready = await context.volumes.until(name, call, {
       since: created,
@@ -203,6 +198,13 @@ async function removeUnmade(context: CsiContext, created: Volume, error: Azekura
   if (stored?.metadata.uid !== created.metadata.uid) return;
   if (stored.status.sizeBytes > 0) throw new AzekuraError('Aborted', error.message, { cause: error });
   await removeVolume(context, stored, call, { skipRecycleBin: true });
+}
+
+/** Keeps room for all claims of the pod that this one is for. What has a source lies where that lies. */
+function reserve({ deps }: CsiContext, wanted: Wanted, sizeBytes: number): string | undefined {
+  const { claim } = wanted.parameters;
+  const request = claim && !wanted.source ? requestOfClass(deps.view, wanted.parameters) : undefined;
+  return claim && request && deps.claimRoom?.reserve(claim, { ...request, sizeBytes }, wanted.nodeNames);
 }
 
 function refuseUnshared(context: CsiContext, { capability, parameters }: Wanted): void {

@@ -1,0 +1,3 @@
+export { CapacityWriter } from './capacity-writer.ts';
+export { type ClusterClaims, watchClaims } from './cluster-claims.ts';
+export { type Choice, PodReservations } from './pod-reservations.ts';
