@@ -103,7 +103,7 @@ const entries = {
   DiskStays: {
     severity: 'degraded',
     message: 'disk {disk} cannot leave pool {pool}: {problem}',
-    nextStep: 'add another disk with `azekura pool add-disk {pool}`, or delete what is not needed',
+    nextStep: 'put another in its place with `azekura pool replace-disk {pool} {disk} NEW`',
   },
   DiskRefused: {
     severity: 'degraded',

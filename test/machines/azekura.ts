@@ -4,7 +4,7 @@ import { eventually } from '../../lab/workbench.ts';
 /** `azekura` in a machine, with a data dir that a power cut takes along unless it lies on a disk. */
 export interface MachineAzekura {
   /** Starts `azekura up` and waits until it answers. */
-  up(): Promise<void>;
+  up(...options: readonly string[]): Promise<void>;
   /** Runs a verb; resolves with its output. @throws RemoteCommandFailed */
   run(...words: readonly string[]): Promise<string>;
   /** The sentence that a verb fails with. */
@@ -17,16 +17,24 @@ export function azekuraIn(machine: Machine, dataDir = '/run/azekura-state'): Mac
   const argv = (words: readonly string[]) => ['azekura', '--data-dir', dataDir, ...words];
   const run: MachineAzekura['run'] = async (...words) =>
     (await machine.exec(argv(words), { deadlineMs: 180_000 })).stdout.trim();
+  const refusal: MachineAzekura['refusal'] = async (...words) => {
+    const { exitCode, stderr } = await machine.run(argv(words), { deadlineMs: 180_000 });
+    if (exitCode === 0) throw new Error(`azekura ${words.join(' ')} was not refused`);
+    return stderr.trim();
+  };
   return {
     run,
-    async up() {
-      machine.start(['azekura', 'up', '--data-dir', dataDir, '--no-pool']);
-      await eventually(() => run('status'), 90_000, 500);
-    },
-    async refusal(...words) {
-      const { exitCode, stderr } = await machine.run(argv(words), { deadlineMs: 180_000 });
-      if (exitCode === 0) throw new Error(`azekura ${words.join(' ')} was not refused`);
-      return stderr.trim();
+    refusal,
+    async up(...options) {
+      machine.start(['azekura', 'up', '--data-dir', dataDir, '--no-pool', ...options]);
+      // It answers before it takes work.
+      await eventually(
+        async () => {
+          if (!/none/.test(await refusal('pool', 'remove', 'none', '--dry-run'))) throw new Error('it is not up');
+        },
+        90_000,
+        500,
+      );
     },
     json: async (...words) => JSON.parse(await run(...words, '-o', 'json')),
   };

@@ -39,6 +39,27 @@ export function registerPoolDisks(group: Command, context: Context): void {
     });
   examples(add, ['pool add-disk main /dev/sdc', 'pool add-disk main /dev/sdc --confirm S4EVNX0M --dry-run']);
 
+  const replace = group
+    .command('replace-disk <name> <old> <new>')
+    .summary('add a disk and move to it what lies on another')
+    .description(
+      'Adds a disk, moves what lies on the old one to it and to the others while volumes stay in use, and takes the old one ' +
+        'out. A thin pool takes the room of a disk that is only added, and never gives it back.',
+    )
+    .option('--confirm <id>', 'serial number of the new disk when it holds something: consent to overwrite it', collect)
+    .action(async (name: string, old: string, fresh: string, options: { readonly confirm?: readonly string[] }) => {
+      const body = { add: [fresh], remove: [old], ...(options.confirm ? { confirmedIds: options.confirm } : {}) };
+      await change(
+        context,
+        name,
+        body,
+        `replace ${old} of pool ${name} by ${fresh}`,
+        without([old]),
+        'has let go of it',
+      );
+    });
+  examples(replace, ['pool replace-disk main /dev/sdb /dev/sdc --dry-run', 'pool replace-disk main S4EVNX0M /dev/sdc']);
+
   const remove = group
     .command('remove-disk <name> <disk...>')
     .summary('empty disks of a pool and take them out')
@@ -47,20 +68,22 @@ export function registerPoolDisks(group: Command, context: Context): void {
         'named by path, serial number or id. It goes on after a restart or power cut.',
     )
     .action(async (name: string, disks: readonly string[]) => {
-      const gone = (pool: Pool) =>
-        !pool.status.disks.some(({ path, id, serial }) =>
-          [path, id, serial].some((word) => word && disks.includes(word)),
-        );
       await change(
         context,
         name,
         { remove: disks },
         `take ${disks.join(', ')} out of pool ${name}`,
-        gone,
+        without(disks),
         'has let go of them',
       );
     });
   examples(remove, ['pool remove-disk main /dev/sdb --dry-run', 'pool remove-disk main S4EVNX0M --timeout 6h']);
+}
+
+/** Whether the pool has none of the disks any more. */
+function without(disks: readonly string[]): (pool: Pool) => boolean {
+  return ({ status }) =>
+    !status.disks.some(({ path, id, serial }) => [path, id, serial].some((word) => word && disks.includes(word)));
 }
 
 async function change(

@@ -20,7 +20,7 @@ import { type FoundGroup, findPool } from './find.ts';
 import { extentBytes, groupMetadataBytes } from './sizing.ts';
 
 /** What one command moves: the group is locked for others no longer than a slow disk takes for it. */
-const pieceBytes = 256 * 2 ** 20;
+const pieceBytes = 2 ** 30;
 const pieceDeadlineMs = 10 * 60_000;
 /** After that somebody else has a look at the pool, and it goes on. */
 const budgetMs = 20_000;
@@ -54,9 +54,13 @@ export async function planDisks(
     }
   }
   const leaving = leavingOf(pool, group);
+  const coming = add.reduce(
+    (sum, { info }) => sum + Math.floor((info.sizeBytes - groupMetadataBytes) / group.extentBytes),
+    0,
+  );
   const leave: PhysicalVolume[] = [];
   for (const pv of leaving) {
-    const problem = whyItStays(found, pv, leaving);
+    const problem = whyItStays(found, pv, leaving, coming);
     if (problem === undefined) leave.push(pv);
     else causes.push(makeCause('DiskStays', { pool: pool.name, disk: pathOfDisk(found, pv), problem }));
   }
@@ -87,14 +91,23 @@ async function acceptable(context: LvmContext, pool: PoolRef, path: string): Pro
   return checkDisks(context.deps, pool, [path], [...confirmed, ...(await preparedIds(context, pool, [path]))]);
 }
 
-/** One clause, when the others have no room for what lies on a disk or it holds what cannot be moved. */
-function whyItStays(found: FoundGroup, pv: PhysicalVolume, leaving: readonly PhysicalVolume[]): string | undefined {
+/**
+ * One clause, when the others have no room for what lies on a disk.
+ *
+ * @param coming extents of the disks that are added at the same time
+ */
+function whyItStays(
+  found: FoundGroup,
+  pv: PhysicalVolume,
+  leaving: readonly PhysicalVolume[],
+  coming: number,
+): string | undefined {
   const { group } = found;
   if (found.missing.includes(pv)) return 'it is not there';
   const used = usedExtents(group, pv.key);
-  if (used === 0) return group.physical.length === 1 ? 'it is the only one' : undefined;
+  if (used === 0) return group.physical.length === 1 && coming === 0 ? 'it is the only one' : undefined;
   const others = { ...group, physical: group.physical.filter((one) => !leaving.includes(one)) };
-  const free = freeExtents(others);
+  const free = freeExtents(others) + coming;
   if (used <= free) return undefined;
   const bytes = (extents: number) => formatBytes(extents * group.extentBytes);
   return `it holds ${bytes(used)}, and the other disks have ${bytes(free)} free`;

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { lvchangeTags, lvcreateThin, lvcreateThinPool, mappedName, mappedUuid } from './argv.ts';
 import { lvmConfig } from './config.ts';
 import { classifyLvmFailure, type LvmFailure } from './errors.ts';
-import { extentsOnDisks, freeExtents, parseGroup } from './group.ts';
+import { extentsOnDisks, freeExtents, parseGroup, usedExtents, usedRanges } from './group.ts';
 import { readLabel } from './label.ts';
 import { parseRaidStatus, parseThinPoolStatus } from './status.ts';
 import { parseLvmText } from './text.ts';
@@ -107,6 +107,26 @@ describe('the text of a group', () => {
     expect(freeExtents(group)).toBe(2960);
     const wide = volume('wide')?.segments[0];
     expect(wide && extentsOnDisks(wide)).toBe(6);
+  });
+
+  it('tells where volumes lie on each disk, without overlap', () => {
+    let used = 0;
+    for (const { key, extents } of group.physical) {
+      let end = 0;
+      for (const range of usedRanges(group, key)) {
+        expect(range.startExtent).toBeGreaterThanOrEqual(end);
+        end = range.startExtent + range.extents;
+      }
+      expect(end).toBeLessThanOrEqual(extents);
+      used += usedExtents(group, key);
+    }
+    const all = group.physical.reduce((sum, { extents }) => sum + extents, 0);
+    expect(all - used).toBe(2960);
+  });
+
+  it('gives nothing of a disk that is cordoned', () => {
+    const cordoned = { ...group, physical: group.physical.map((pv) => ({ ...pv, allocatable: false })) };
+    expect(freeExtents(cordoned)).toBe(0);
   });
 
   it('is refused when it is cut off or is something else', () => {

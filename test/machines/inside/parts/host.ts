@@ -8,12 +8,12 @@ import { silentLogger } from '../../../../src/lib/log.ts';
 const builtWorker = path.resolve(import.meta.dirname, '../../../../dist/kernel-worker.mjs');
 
 /** The machine as a host. Its helpers are those of the build: from the sources each takes seconds to start in here. */
-export function machineHost(): Host {
+export function machineHost(worker = builtWorker): Host {
   mkdirSync('/run/lock/lvm', { recursive: true });
-  if (!existsSync(builtWorker)) throw new Error(`${builtWorker} is missing: npm run build`);
+  if (!existsSync(worker)) throw new Error(`${worker} is missing: npm run build`);
   return createHost({
     log: silentLogger,
     clock: systemClock,
-    workerArgv: [process.execPath, '--max-semi-space-size=1', '--v8-pool-size=0', builtWorker],
+    workerArgv: [process.execPath, '--max-semi-space-size=1', '--v8-pool-size=0', worker],
   });
 }
