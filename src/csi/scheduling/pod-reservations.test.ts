@@ -160,16 +160,16 @@ describe('PodReservations', () => {
     expect(world.provision('first-1', 10, 'a')).toBe(true);
   });
 
-  it('lets go of what nobody comes for: after a minute, or with the pod', () => {
+  it('lets go of what nobody comes for: after a minute, or with the pod', async () => {
     const world = new World({ a: 30 });
     world.pod('gone', [10, 10]);
     world.kept.reserve({ namespace: 'ns', name: 'gone-0' }, { sizeBytes: 10 * gibibyte, policy }, ['a']);
     expect(world.free('a')).toBe(10);
-    world.clock.advance(60_000);
+    await world.clock.advance(60_000);
     expect(world.free('a')).toBe(30);
     expect(world.provision('gone-0', 10, 'a')).toBe(true);
     expect(world.free('a')).toBe(10);
-    world.clock.advance(600_000);
+    await world.clock.advance(600_000);
     expect(world.free('a')).toBe(10);
     world.claims.pods.delete('ns/gone');
     expect(world.free('a')).toBe(20);
