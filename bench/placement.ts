@@ -103,7 +103,9 @@ export const placement: Bench = {
       },
       Math.ceil(rounds / 10),
     );
-    note(`medians: indexed ${percentile(indexed, 0.5).toFixed(4)} ms, scan ${percentile(scanned, 0.5).toFixed(2)} ms`);
+    const medians = { indexed, scanned, pod, filtered, nowhere, told };
+    for (const [name, times] of Object.entries(medians))
+      note(`median of ${name}: ${percentile(times, 0.5).toFixed(3)} ms`);
     const scan = percentile(scanned, 0.99);
     const row = (name: string, timesMs: readonly number[], baseline?: number): Measurement => ({
       name: `placement/${name}`,

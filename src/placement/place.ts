@@ -137,8 +137,10 @@ function consider({ claims: [claim], nodeNames }: PlaceRequest, stock: Stock): C
 
 function refuse({ claims, nodeNames }: PlaceRequest, stock: Stock): Refusal[] {
   const names = nodeNames ?? stock.nodeNames();
-  return names.flatMap((name) => {
+  const refusals: Refusal[] = [];
+  for (const name of names) {
     const fit = fitNode(claims, name, stock);
-    return fit.fits ? [] : [fit];
-  });
+    if (!fit.fits) refusals.push(fit);
+  }
+  return refusals;
 }
