@@ -4,6 +4,7 @@ import { AzekuraError, errorCatalogue } from '../model/errors.ts';
 import type { Context, Roles } from './context.ts';
 import { printFailure } from './failure.ts';
 import { type Group, groupOf, groups } from './groups.ts';
+import { examples } from './help.ts';
 import { type GlobalOptions, parseFormat } from './options.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -75,7 +76,7 @@ export async function runCli(args: readonly string[], deps: CliDeps): Promise<nu
 }
 
 function makeProgram({ roles, terminal }: CliDeps): Command {
-  return new Command('azekura')
+  const program = new Command('azekura')
     .description('Turns the disks of ordinary machines into one self-healing store.')
     .version(roles.version.version, '-V, --version', 'print the version')
     .option('--data-dir <dir>', `folder of the instance (AZEKURA_DATA_DIR; ${defaultDataDir})`)
@@ -97,6 +98,15 @@ function makeProgram({ roles, terminal }: CliDeps): Command {
     })
     .showSuggestionAfterError(true)
     .exitOverride();
+  return examples(program, [
+    'up',
+    'status',
+    'volume create db --size 10Gi',
+    'volume mount db /mnt/db',
+    'volume list -o json',
+    'why db',
+    'volume create --help',
+  ]);
 }
 
 /** Options are read when a command asks, since they may stand before or after its own. */

@@ -89,7 +89,7 @@ async function outlast(folder: string, own: string): Promise<void> {
 
 function held(folder: string, pid: string): AzekuraError {
   return new AzekuraError('FailedPrecondition', `${folder} is in use by another azekura process, pid ${pid}`, {
-    next: `stop process ${pid}, or choose another folder with --data-dir`,
+    next: `stop it (Ctrl-C, \`systemctl stop azekura\`, or process ${pid}), or choose another folder with --data-dir`,
     details: { pid: Number(pid), path: folder },
   });
 }
