@@ -4,6 +4,7 @@ import { AzekuraError } from '../model/errors.ts';
 import type { PoolSpec } from '../model/pool.ts';
 import { AgentContext } from './context.ts';
 import type { Agent, AgentDeps, DirectUse } from './deps.ts';
+import { KeyRing } from './encryption/key-ring.ts';
 import { checkMountPoint } from './filesystem/mount-point.ts';
 import { NodeReporter } from './node/reporter.ts';
 import { reconcileOrphans } from './pool/orphans.ts';
@@ -32,6 +33,7 @@ class NodeAgent implements Agent {
   readonly #deps: AgentDeps;
   readonly #queue: WorkQueue;
   readonly #tasks: TaskBook;
+  readonly keys = new KeyRing();
   readonly #inspecting = new KeyedLock();
   #state: AgentState | undefined;
   #context: AgentContext | undefined;
@@ -55,8 +57,12 @@ class NodeAgent implements Agent {
   async start(): Promise<void> {
     const state = createState(this.#deps);
     this.#state = state;
-    const context = new AgentContext(this.#deps, state, this.#tasks, (key, afterMs) =>
-      afterMs === undefined ? this.#queue.add(key) : this.#queue.addAfter(key, afterMs),
+    const context = new AgentContext(
+      this.#deps,
+      state,
+      this.#tasks,
+      (key, afterMs) => (afterMs === undefined ? this.#queue.add(key) : this.#queue.addAfter(key, afterMs)),
+      this.keys,
     );
     this.#context = context;
     await state.synced;

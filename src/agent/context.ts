@@ -1,4 +1,5 @@
 import type { Engine, EngineDefinition, PoolRef, VolumeRef } from '../engines/contract.ts';
+import { encrypted } from '../engines/encrypted/index.ts';
 import type { Kernel } from '../host/kernel.ts';
 import { timestamp } from '../lib/clock.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
@@ -10,6 +11,8 @@ import type { Attachment, Pool, Replica } from '../model/kinds.ts';
 import { attachmentName } from '../model/names.ts';
 import { placeOf } from '../model/pool.ts';
 import type { AgentDeps } from './deps.ts';
+import { KeyRing } from './encryption/key-ring.ts';
+import { keysOf } from './encryption/keys.ts';
 import type { AgentState } from './state.ts';
 import type { TaskBook } from './tasks.ts';
 
@@ -57,13 +60,22 @@ export class AgentContext {
   readonly scannedPools = new Set<string>();
   /** One trim at a time on a pool. */
   readonly trimLocks = new KeyedLock();
+  /** Keys that came with requests. */
+  readonly keyRing: KeyRing;
   readonly #engineLocks = new KeyedLock();
 
-  constructor(deps: AgentDeps, state: AgentState, tasks: TaskBook, trigger: (key: string, afterMs?: number) => void) {
+  constructor(
+    deps: AgentDeps,
+    state: AgentState,
+    tasks: TaskBook,
+    trigger: (key: string, afterMs?: number) => void,
+    keyRing = new KeyRing(),
+  ) {
     this.deps = deps;
     this.state = state;
     this.tasks = tasks;
     this.trigger = trigger;
+    this.keyRing = keyRing;
   }
 
   get now(): string {
@@ -99,10 +111,29 @@ export class AgentContext {
     return this.deps.engines(kind);
   }
 
-  /** An engine for one operation, reporting to its steps; without steps for looking only. */
+  /** The engine of a replica's policy, with the layers above it that the policy asks for. */
+  definitionOf(replica: Pick<Replica, 'spec' | 'status'>): EngineDefinition {
+    const { engine, encryption, encryptionDiscard } = replica.spec.policy;
+    if (encryption === 'none') return this.definition(engine);
+    return encrypted(this.definition(engine), {
+      keysOf: () => keysOf({ keyRing: this.keyRing, ...this.deps }, replica),
+      discards: encryptionDiscard ?? true,
+    });
+  }
+
+  /** What holds a replica, for one operation: reporting to its steps; without steps for looking only. */
+  engineOf(replica: Pick<Replica, 'spec' | 'status'>, steps: Steps = this.tasks.quietSteps): Engine {
+    return this.#create(this.definitionOf(replica), replica.spec.policy.engine, steps);
+  }
+
+  /** An engine for one operation on its pools. */
   engine(kind: string, steps: Steps = this.tasks.quietSteps): Engine {
+    return this.#create(this.definition(kind), kind, steps);
+  }
+
+  #create(definition: EngineDefinition, kind: string, steps: Steps): Engine {
     const { host, clock, log, nodeName } = this.deps;
-    return this.definition(kind).create({
+    return definition.create({
       host,
       clock,
       log,

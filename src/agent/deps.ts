@@ -7,6 +7,7 @@ import type { Cause } from '../model/cause.ts';
 import type { Attachment } from '../model/kinds.ts';
 import type { PoolSpec } from '../model/pool.ts';
 import type { Store } from '../store/store.ts';
+import type { KeyRing } from './encryption/key-ring.ts';
 
 /** What an agent needs of the world. */
 export interface AgentDeps {
@@ -29,8 +30,12 @@ export interface AgentDeps {
   readonly moreCauses?: () => readonly Cause[];
 }
 
+/** Keys of encrypted volumes that come with requests: kept in memory while the request lasts. */
+export type KeyOffers = Pick<KeyRing, 'offer'>;
+
 /** The agent of one node: converges its pools, replicas, attachments and snapshots to their specs. */
 export interface Agent {
+  readonly keys: KeyOffers;
   /** Registers the node, thaws leaked freezes, opens the pools, and begins to converge. Resolves when the node is Ready. */
   start(): Promise<void>;
   /** Ends quietly: running steps finish within the deadline, mounted volumes stay mounted. */

@@ -1,2 +1,2 @@
 export { createAgent } from './agent.ts';
-export type { Agent, AgentDeps } from './deps.ts';
+export type { Agent, AgentDeps, KeyOffers } from './deps.ts';

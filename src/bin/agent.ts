@@ -106,6 +106,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
       host,
       version: version.version,
       nodeName,
+      keys: agent.keys,
       dataDir: dataDir.path,
       beginUse: (volumeId) => agent.beginUse(volumeId),
       maxVolumesPerNode: options.maxVolumesPerNode ?? 0,

@@ -2,6 +2,7 @@ import type { Registry } from 'prom-client';
 import { poolRef } from '../agent/context.ts';
 import { type ChangedBlocks, type Csi, type CsiDeps, type CsiPart, csiSocketPath, startCsi } from '../csi/index.ts';
 import type { EngineDefinition, EngineDiff, SnapshotRef } from '../engines/contract.ts';
+import { diffOfVolumes } from '../engines/encrypted/index.ts';
 import type { Host } from '../host/host.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import { makeSteps } from '../lib/steps.ts';
@@ -64,7 +65,7 @@ function changedBlocks(wiring: CsiWiring): ChangedBlocks {
       runtimeDir: `${dataDir}/run/engine-${kind}`,
     });
     if (!engine.diff) throw new AzekuraError('Unimplemented', `engine ${kind} cannot tell blocks`);
-    return { diff: engine.diff, ref: { pool: poolRef(pool), volumeId, snapshotId } };
+    return { diff: diffOfVolumes(engine, engine.diff), ref: { pool: poolRef(pool), volumeId, snapshotId } };
   };
   return {
     allocated: async (snapshot, page) => {

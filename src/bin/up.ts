@@ -113,6 +113,7 @@ export async function runUp(options: UpOptions): Promise<number> {
       log,
       version: version.version,
       nodeName,
+      keys: agent.keys,
       dataDir: dataDir.path,
       beginUse: (volumeId) => agent.beginUse(volumeId),
       maxVolumesPerNode: options.maxVolumesPerNode ?? 0,

@@ -69,12 +69,18 @@ async function ensure(created: Promise<unknown>): Promise<void> {
 async function specOf({ store }: AdoptDeps, pool: Pool, orphan: OrphanVolume): Promise<VolumeSpec> {
   const named = Name.safeParse(orphan.className);
   const klass = named.success ? await store.find('Class', named.data) : undefined;
-  const { mode, filesystem, provisioning, claim } = orphan;
+  const { mode, filesystem, provisioning, claim, encryption } = orphan;
   return VolumeSpec.parse({
     sizeBytes: roundUp(orphan.sizeBytes, sectorBytes),
     ...(named.success ? { className: named.data } : {}),
     mode,
-    policy: { ...policyOf(klass, pool.spec.engine), provisioning, ...(filesystem ? { filesystem } : {}) },
+    policy: {
+      ...policyOf(klass, pool.spec.engine),
+      provisioning,
+      ...(filesystem ? { filesystem } : {}),
+      encryption: encryption?.kind ?? 'none',
+      ...(encryption?.keyFile === undefined ? {} : { encryptionKeyFile: encryption.keyFile }),
+    },
     ...(klass ? { recycleMs: klass.spec.recycleMs } : {}),
     ...(claim ? { claim } : {}),
   });

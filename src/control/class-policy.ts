@@ -8,6 +8,9 @@ export interface PolicyWishes {
   readonly deviceClass?: string | undefined;
   readonly provisioning?: 'thin' | 'thick' | undefined;
   readonly filesystem?: 'xfs' | 'ext4' | undefined;
+  readonly encryption?: 'none' | 'luks2' | undefined;
+  readonly encryptionKeyFile?: string | undefined;
+  readonly encryptionDiscard?: boolean | undefined;
   /** The engine's own parameters. */
   readonly parameters?: Readonly<Record<string, string>> | undefined;
 }
@@ -16,12 +19,16 @@ export interface PolicyWishes {
 export function policyOf(klass: ClassSpec, wishes: PolicyWishes): z.ZodSafeParseResult<Policy> {
   const { isDefault: _isDefault, recycleMs: _recycleMs, description: _description, ...classPolicy } = klass;
   const { engine = klass.engine, deviceClass, provisioning, filesystem, parameters } = wishes;
+  const { encryption, encryptionKeyFile, encryptionDiscard } = wishes;
   return Policy.safeParse({
     ...classPolicy,
     engine,
     ...(deviceClass === undefined ? {} : { deviceClass }),
     ...(provisioning ? { provisioning } : {}),
     ...(filesystem ? { filesystem } : {}),
+    ...(encryption ? { encryption } : {}),
+    ...(encryptionKeyFile === undefined ? {} : { encryptionKeyFile }),
+    ...(encryptionDiscard === undefined ? {} : { encryptionDiscard }),
     // Parameters of the class's engine mean nothing to another one.
     parameters: { ...(engine === klass.engine ? classPolicy.parameters : {}), ...parameters },
   });

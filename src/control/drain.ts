@@ -106,7 +106,7 @@ async function beginMove(context: ControlContext, pool: Pool, replica: Replica, 
   const ordinals = view.replicasOf(spec.volumeId).map((one) => replicaOrdinal(one.metadata.name));
   const name = replicaName(spec.volumeId, Math.max(...ordinals) + 1);
   view.ledger.set(promise(name, poolName, spec));
-  const { restore: _restore, repair: _repair, trim: _trim, source: _source, ...kept } = spec;
+  const { restore: _restore, repair: _repair, trim: _trim, changeKey: _changeKey, source: _source, ...kept } = spec;
   try {
     await deps.store.create({
       kind: 'Replica',

@@ -38,6 +38,17 @@ export interface Operations {
   repairVolume(name: string): Promise<Volume>;
   /** Has the mounted file system give back what it does not use. @throws FailedPrecondition unless it is mounted and thin */
   trimVolume(name: string): Promise<Volume>;
+  /**
+   * Brings an encrypted volume, in use or not, to another key. Files are named, on the node that holds the volume: no key
+   * passes through here.
+   *
+   * @param request.keyFile holds the new key; the file that the volume names already, with other contents, when absent
+   * @param request.previousKeyFile holds the key before; the file that the volume names when absent
+   */
+  changeVolumeKey(
+    name: string,
+    request: { readonly keyFile?: string; readonly previousKeyFile?: string },
+  ): Promise<Volume>;
   labelVolume(name: string, labels: Readonly<Record<string, string | null>>): Promise<Volume>;
   /** Changes what may change in a volume's life: only what is named, all or nothing. @throws InvalidArgument, NotFound */
   modifyVolume(name: string, changes: { readonly recycleMs?: number }): Promise<Volume>;
@@ -178,6 +189,9 @@ export interface CreateVolumeRequest {
   readonly mode?: 'filesystem' | 'block';
   readonly provisioning?: 'thin' | 'thick';
   readonly filesystem?: 'xfs' | 'ext4';
+  readonly encryption?: 'none' | 'luks2';
+  readonly encryptionKeyFile?: string;
+  readonly encryptionDiscard?: boolean;
   readonly parameters?: Readonly<Record<string, string>>;
   readonly source?: VolumeSource;
   readonly poolName?: string;

@@ -1,3 +1,4 @@
+import type { KeyOffers } from '../agent/index.ts';
 import type { Operations } from '../control/operations.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
@@ -109,6 +110,8 @@ export interface CsiDeps {
   readonly beginUse?: (volumeId: string) => DirectUse | undefined;
   /** The only folder in which the orchestrator may name staging and target paths; any when absent. */
   readonly targetRoot?: string;
+  /** Takes the keys that requests bring for encrypted volumes; absent where no volume is staged. */
+  readonly keys?: KeyOffers;
   /** Volumes that may be attached to a node; 0 leaves it to the orchestrator. */
   readonly maxVolumesPerNode: number;
   /** Whether the process can serve at all: its state is read, its node is registered. */

@@ -59,6 +59,8 @@ export interface EngineCapabilities {
   readonly clones: boolean;
   readonly restoreInPlace: boolean;
   readonly changedBlocks: boolean;
+  /** Whether what was never written, or was discarded, reads as zeroes. */
+  readonly unwrittenIsZero: boolean;
   readonly onlineExpansion: boolean;
   /**
    * Which volumes it can move to another pool of the machine. readOnlyBlock: also a raw block volume that is attached
@@ -182,7 +184,27 @@ export interface VolumeIdentity {
   readonly claim?: ClaimRef;
   /** "snapshot <volumeId>/<snapshotId>" or "volume <volumeId>" that it was made from. */
   readonly parent?: string;
+  readonly encryption?: VolumeEncryption;
   readonly recycled?: { readonly deletedAt: string; readonly expiresAt: string };
+}
+
+/**
+ * A volume whose bytes on the pool are encrypted. An engine keeps it with the identity and knows one thing of it: such a
+ * volume comes up neither formatted nor with a fresh UUID, since what it would write to are not the file system's bytes.
+ */
+export interface VolumeEncryption {
+  readonly kind: 'luks2';
+  /** File on the node that holds the key; without it the key comes with each request to stage. */
+  readonly keyFile?: string;
+  /** What the layer itself has noted; who stands above the layer does not see it. */
+  readonly layer?: EncryptionLayer;
+}
+
+export interface EncryptionLayer {
+  /** Bytes of the device before the volume's own; part of sizeBytes on the disk. */
+  readonly headerBytes: number;
+  /** blank: nothing was written yet. header: it has keys, no file system. ready: it was formatted, or is for raw use. */
+  readonly state: 'blank' | 'header' | 'ready';
 }
 
 export interface SnapshotIdentity {
@@ -194,6 +216,8 @@ export interface SnapshotIdentity {
   readonly cutAt: string;
   readonly consistency: 'crash' | 'filesystem';
   readonly group?: string;
+  /** As the volume's was at the instant of the cut. */
+  readonly encryption?: EncryptionLayer;
 }
 
 export interface VolumeOnDisk {
@@ -266,6 +290,19 @@ export interface EngineVolumes {
    * @throws FailedPrecondition when `from` is attached for writing or mounted, or their sizes differ
    */
   takeOver?(from: VolumeRef, to: VolumeRef): Promise<void>;
+  /**
+   * A folder in which layers above keep small files of the volume; it goes where the volume goes, into the recycle bin, and
+   * for good with it. Made when it is not there. Absent where there is no such place.
+   */
+  companionFolder?(volume: VolumeRef): Promise<string>;
+  /**
+   * Brings an encrypted volume, attached or not, to its present key: afterwards that one opens it and the one before does
+   * not. Only the layer of encryption has it.
+   *
+   * @returns one sentence on what was done
+   * @throws AzekuraError FailedPrecondition with blame EncryptionKeyMissing or EncryptionKeyWrong
+   */
+  changeKey?(volume: VolumeRef): Promise<string>;
   /** For good, with its snapshots. @throws FailedPrecondition while attached */
   delete(volume: VolumeRef): Promise<void>;
   /** Into the recycle bin of the pool and back; the data stays as it is. @throws FailedPrecondition while attached */
@@ -307,6 +344,8 @@ export interface AttachedDevice {
   readonly blank?: true;
   /** What was found on it, when it was probed on attaching. */
   readonly found?: ProbedFilesystem | undefined;
+  /** Only a lower part of the stack is up: attach() completes it, detach() takes it down; nobody may use the device. */
+  readonly partial?: true;
   readonly layers: readonly Layer[];
   readonly causes: readonly Cause[];
 }

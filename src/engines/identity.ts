@@ -21,6 +21,8 @@ export function checkId(id: string): string {
 
 const Id = z.string().refine(isId, 'is not an id');
 
+const Layer = z.object({ headerBytes: Bytes, state: z.enum(['blank', 'header', 'ready']) });
+
 export const VolumeSchema = z.object({
   name: Text,
   uid: Text,
@@ -34,6 +36,9 @@ export const VolumeSchema = z.object({
   generation: z.int().min(0),
   claim: ClaimRef.optional(),
   parent: Text.optional(),
+  encryption: z
+    .object({ kind: z.literal('luks2'), keyFile: z.string().max(4095).optional(), layer: Layer.optional() })
+    .optional(),
   recycled: z.object({ deletedAt: Timestamp, expiresAt: Timestamp }).optional(),
 });
 
@@ -46,4 +51,5 @@ export const SnapshotSchema = z.object({
   cutAt: Timestamp,
   consistency: z.enum(['crash', 'filesystem']),
   group: Text.optional(),
+  encryption: Layer.optional(),
 });

@@ -23,6 +23,9 @@ export const mkfsOptions = {
 /** For e2fsprogs before 1.47.0, which do not know that a file's holes are zeroes: the tables are written when mounted. */
 export const ext4OptionsBefore147 = 'nodiscard,lazy_itable_init=1,lazy_journal_init=1';
 
+/** For a device that reads as noise wherever it was not written: the kernel clears the tables when it is mounted. */
+const ext4OptionsNoise = 'nodiscard,lazy_itable_init=1,lazy_journal_init=0';
+
 /** Everything is written at once: for a device that may hold the remains of something else. */
 const ext4OptionsNotZeroed = 'nodiscard,lazy_itable_init=0,lazy_journal_init=0';
 
@@ -31,7 +34,7 @@ const mkfsDeadlineMs = 10 * 60_000;
 /**
  * Runs mkfs on a block device, over whatever is there.
  *
- * @param options.zeroed whether every byte of the device is surely zero
+ * @param options.content whether every byte of the device is surely zero, noise, or something that others have left
  * @throws AzekuraError FailedPrecondition with blame ToolMissing; ResourceExhausted when the pool below is full
  */
 export async function makeFilesystem(
@@ -39,13 +42,14 @@ export async function makeFilesystem(
   options: {
     readonly device: string;
     readonly filesystem: 'xfs' | 'ext4';
-    readonly zeroed: boolean;
+    readonly content: 'zero' | 'noise' | 'remains';
     readonly domain: string;
   },
 ): Promise<void> {
-  const { device, filesystem, zeroed, domain } = options;
+  const { device, filesystem, content, domain } = options;
   const words: string[] = [...mkfsOptions[filesystem]];
-  if (filesystem === 'ext4' && !zeroed) words.splice(words.length - 1, 1, ext4OptionsNotZeroed);
+  if (filesystem === 'ext4' && content !== 'zero')
+    words.splice(words.length - 1, 1, content === 'noise' ? ext4OptionsNoise : ext4OptionsNotZeroed);
   else if (filesystem === 'ext4' && !(await knowsPrezeroed(host)))
     words.splice(words.length - 1, 1, ext4OptionsBefore147);
   try {

@@ -2,6 +2,7 @@ import { apiVersion } from '../model/meta.ts';
 import {
   AdoptInput,
   AdoptOutput,
+  ChangeKeyInput,
   DisksInput,
   DrainInput,
   MountInput,
@@ -67,6 +68,20 @@ export const actions: readonly Verb[] = [
     body: NoInput,
     dryRun: false,
     run: async (operations, { name }) => ({ object: await operations.trimVolume(name) }),
+  }),
+  verb({
+    method: 'POST',
+    kind: 'Volume',
+    action: 'rotate-key',
+    summary: 'Brings an encrypted volume to another key, also while it is mounted',
+    body: ChangeKeyInput,
+    dryRun: false,
+    run: async (operations, { name, body }) => ({
+      object: await operations.changeVolumeKey(
+        name,
+        given({ keyFile: body.keyFile, previousKeyFile: body.previousKeyFile }),
+      ),
+    }),
   }),
   verb({
     method: 'POST',

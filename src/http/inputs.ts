@@ -45,6 +45,9 @@ export const VolumeInput = envelope(
       mode: z.enum(['filesystem', 'block']).optional(),
       provisioning: Policy.shape.provisioning.unwrap().optional(),
       filesystem: Policy.shape.filesystem.unwrap().optional(),
+      encryption: Policy.shape.encryption.unwrap().optional(),
+      encryptionKeyFile: Policy.shape.encryptionKeyFile,
+      encryptionDiscard: Policy.shape.encryptionDiscard,
       parameters: z.record(z.string().max(63), z.string().max(256)).optional(),
       source: VolumeSource.optional(),
       poolName: Name.optional(),
@@ -122,6 +125,17 @@ export const UnmountInput = z
   .object({ path: z.string().startsWith('/', 'must be an absolute path').max(4095).optional() })
   .strict();
 export const RestoreInput = z.object({ snapshotName: Name }).strict();
+export const ChangeKeyInput = z
+  .object({
+    keyFile: z.string().startsWith('/', 'must be an absolute path').max(4095).optional().describe('On the node'),
+    previousKeyFile: z
+      .string()
+      .startsWith('/', 'must be an absolute path')
+      .max(4095)
+      .optional()
+      .describe('On the node'),
+  })
+  .strict();
 export const UndeleteInput = z.object({ as: Name.optional() }).strict();
 export const DrainInput = z.object({ cancel: z.boolean().optional() }).strict();
 const diskPaths = z.array(z.string().startsWith('/dev/').max(1024)).min(1).max(64);

@@ -165,6 +165,29 @@ const entries = {
     message: 'the file system of volume {volume} could not be frozen within {seconds} s, so the snapshot was not taken',
     nextStep: 'take the snapshot when the volume is less busy, or with --no-freeze (crash-consistent)',
   },
+  EncryptionKeyMissing: {
+    severity: 'blocking',
+    message: 'volume {volume} is encrypted, and its key is not to be had: {problem}',
+    nextStep:
+      'put the key file on the node, or name the Secret with the key in the StorageClass (node-stage-secret-name)',
+  },
+  EncryptionKeyWrong: {
+    severity: 'blocking',
+    message: 'volume {volume} is encrypted, and the key that was given does not open it',
+    nextStep: 'give the key that it was encrypted with, or both after a change: the new one and the one before',
+  },
+  EncryptionHeaderDamaged: {
+    severity: 'blocking',
+    message: 'the encryption header of volume {volume} cannot be read: {problem}',
+    nextStep:
+      'put its copy back with `cryptsetup luksHeaderRestore`, as docs/operations/encryption.md tells; do not format',
+  },
+  EncryptionUnsupported: {
+    severity: 'blocking',
+    message: 'this machine cannot open encrypted volumes (volume {volume}): {problem}',
+    nextStep:
+      'load the modules dm_mod and dm_crypt (modprobe dm_crypt), and give a container access to /dev/mapper/control',
+  },
   InUse: {
     severity: 'blocking',
     message: '{what} is in use by {holder}',

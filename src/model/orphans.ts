@@ -24,6 +24,7 @@ export const OrphanVolume = z.object({
   mode: z.enum(['filesystem', 'block']),
   filesystem: z.enum(['xfs', 'ext4']).optional(),
   provisioning: z.enum(['thin', 'thick']).default('thin'),
+  encryption: z.object({ kind: z.literal('luks2'), keyFile: z.string().max(4095).optional() }).optional(),
   /** It lies in the recycle bin of the pool. */
   recycled: z.object({ deletedAt: Timestamp.optional(), expiresAt: Timestamp.optional() }).optional(),
   problem: Text.optional(),

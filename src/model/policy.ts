@@ -16,7 +16,19 @@ export const Policy = z
       .max(32)
       .default([])
       .describe('Options of the mount, checked against a list'),
-    encryption: z.enum(['none']).default('none').describe('Encryption at rest'),
+    encryption: z.enum(['none', 'luks2']).default('none').describe('Encryption at rest, above the engine'),
+    encryptionKeyFile: z
+      .string()
+      .startsWith('/')
+      .max(4095)
+      .optional()
+      .describe('File on the node that holds the key; without it the key comes with each request to stage'),
+    encryptionDiscard: z
+      .boolean()
+      .optional()
+      .describe(
+        'Whether unused space of encrypted volumes goes back to the pool, which shows what is unused; yes unless told',
+      ),
     shared: z.boolean().default(false).describe('Whether several nodes may write at once'),
     trimMs: z
       .int()

@@ -3,7 +3,7 @@ import { Cause } from './cause.ts';
 import { ClaimRef } from './claim.ts';
 import { Bytes, Name, NodeName, Timestamp } from './meta.ts';
 import { Policy } from './policy.ts';
-import { Trimmed } from './volume.ts';
+import { ChangeKey, Trimmed } from './volume.ts';
 
 /**
  * One copy of a volume's bytes on one pool. control/ writes spec; the agent of spec.nodeName converges to it and
@@ -38,6 +38,7 @@ export const ReplicaSpec = z
     restore: z.object({ snapshotId: z.string(), requestId: z.string() }).optional(),
     repair: z.object({ requestId: z.string() }).optional(),
     trim: z.object({ requestId: z.string() }).optional(),
+    changeKey: ChangeKey.optional(),
     /** Set while the volume rests in the recycle bin. */
     recycled: z.object({ deletedAt: Timestamp, expiresAt: Timestamp }).optional(),
     /** Consent to destroy the data with the object; without it a deleted replica leaves its data on the pool. */
@@ -54,6 +55,7 @@ export const ReplicaStatus = z.object({
   extents: z.int().optional(),
   restoredRequestId: z.string().optional(),
   repair: z.object({ requestId: z.string(), outcome: z.string() }).optional(),
+  changeKey: z.object({ requestId: z.string(), outcome: z.string() }).optional(),
   /** The last time that it gave unused bytes back. */
   trim: Trimmed.optional(),
   causes: z.array(Cause).default([]),

@@ -10,6 +10,15 @@ export const sectorBytes = 4096;
 /** When a volume gave back what its file system does not use, and how much the file system says that was. */
 export const Trimmed = z.object({ at: Timestamp, trimmedBytes: Bytes, requestId: z.string().optional() });
 
+/** A request to bring an encrypted volume to another key; done once for each requestId. */
+export const ChangeKey = z
+  .object({
+    requestId: z.string().max(64),
+    keyFile: z.string().startsWith('/').max(4095).describe('File on the node with the new key'),
+    previousKeyFile: z.string().startsWith('/').max(4095).describe('File on the node with the key before'),
+  })
+  .strict();
+
 export const VolumeSource = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('snapshot'), name: Name }).strict(),
   z.object({ kind: z.literal('volume'), name: Name }).strict(),
@@ -33,6 +42,7 @@ export const VolumeSpec = z
     repair: z.object({ requestId: z.string().max(64) }).optional(),
     /** A request to give back what the mounted file system does not use; done once for each requestId. */
     trim: z.object({ requestId: z.string().max(64) }).optional(),
+    changeKey: ChangeKey.optional(),
     recycleMs: z
       .int()
       .min(0)
@@ -58,6 +68,7 @@ export const VolumeStatus = z.object({
   restore: z.object({ requestId: z.string(), finishedAt: Timestamp }).optional(),
   repair: z.object({ requestId: z.string(), finishedAt: Timestamp, outcome: z.string() }).optional(),
   trim: Trimmed.optional(),
+  changeKey: z.object({ requestId: z.string(), finishedAt: Timestamp, outcome: z.string() }).optional(),
   causes: z.array(Cause).default([]),
 });
 export type VolumeSpec = z.infer<typeof VolumeSpec>;

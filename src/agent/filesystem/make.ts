@@ -10,7 +10,11 @@ export interface BlankVolume {
   readonly device: string;
   readonly readOnly: boolean;
   readonly filesystem: 'xfs' | 'ext4';
-  readonly thin: boolean;
+  /**
+   * What stands on it. discardable: nothing, once it is discarded. noise: whatever decryption makes of it, also after a
+   * discard. remains: what others have left.
+   */
+  readonly content: 'discardable' | 'noise' | 'remains';
   /** Notes durably that the volume has a file system. */
   markFormatted(): Promise<void>;
 }
@@ -34,8 +38,11 @@ export async function formatBlank(context: AgentContext, steps: Steps, volume: B
     );
   const domain = `volume/${volumeId}`;
   // A thin volume of which nothing is allocated reads as zeroes; mkfs writes less then.
-  const zeroed = volume.thin && (await steps.run('agent.filesystem.clear', () => discardAll(context, device, domain)));
-  await steps.run('agent.filesystem.make', () => makeFilesystem(host, { device, filesystem, zeroed, domain }));
+  const zeroed =
+    volume.content === 'discardable' &&
+    (await steps.run('agent.filesystem.clear', () => discardAll(context, device, domain)));
+  const content = zeroed ? 'zero' : volume.content === 'noise' ? 'noise' : 'remains';
+  await steps.run('agent.filesystem.make', () => makeFilesystem(host, { device, filesystem, content, domain }));
   await steps.run('agent.filesystem.sync', () => context.volumeKernel(volumeId).sync(device));
   await steps.run('agent.filesystem.mark', () => volume.markFormatted());
 }

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { VolumeOnDisk } from '../../engines/contract.ts';
+import { outwardOnDisk } from '../../engines/encrypted/index.ts';
 import { hasCode } from '../../model/errors.ts';
 import type { Pool, Resource } from '../../model/kinds.ts';
 import { annotations } from '../../model/names.ts';
@@ -50,7 +51,7 @@ export async function reconcileOrphans(context: AgentContext, poolName: string):
 }
 
 async function look(context: AgentContext, pool: Pool): Promise<PoolOrphans> {
-  const present = await context.engine(pool.spec.engine).pools.list(poolRef(pool));
+  const present = (await context.engine(pool.spec.engine).pools.list(poolRef(pool))).map(outwardOnDisk);
   const withReplica = known(context, pool);
   const volumes: OrphanVolume[] = [];
   const snapshots: OrphanSnapshot[] = [];
@@ -105,7 +106,8 @@ async function describe(context: AgentContext, pool: Pool, volume: VolumeOnDisk)
       ...(filesystem ? { filesystem } : {}),
     };
   }
-  const { name, uid, className, createdAt, generation, claim, parent, mode, filesystem, provisioning } = identity;
+  const { name, uid, className, createdAt, generation, claim, parent, mode, filesystem, provisioning, encryption } =
+    identity;
   return {
     ...common,
     name,
@@ -118,6 +120,7 @@ async function describe(context: AgentContext, pool: Pool, volume: VolumeOnDisk)
     ...(claim ? { claim } : {}),
     ...(parent === undefined ? {} : { parent }),
     ...(filesystem ? { filesystem } : {}),
+    ...(encryption ? { encryption } : {}),
   };
 }
 

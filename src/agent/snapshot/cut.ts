@@ -84,7 +84,7 @@ export async function cutTogether(
 
 async function look(context: AgentContext, steps: Steps, member: CutMember): Promise<Prepared> {
   const { replica, snapshot } = member;
-  const engine = context.engine(replica.spec.policy.engine, steps);
+  const engine = context.engineOf(replica, steps);
   const { snapshotId } = snapshot.spec;
   if (!engine.snapshots || !snapshotId)
     throw new AzekuraError('Unimplemented', `engine ${replica.spec.policy.engine} takes no snapshots`);
@@ -102,7 +102,7 @@ async function look(context: AgentContext, steps: Steps, member: CutMember): Pro
     snapshots: engine.snapshots,
     ref,
     ...(mounted ? { mountPoint } : {}),
-    holdsMounted: context.definition(replica.spec.policy.engine).capabilities.cutHoldsMounted,
+    holdsMounted: context.definitionOf(replica).capabilities.cutHoldsMounted,
     rawAttached: replica.spec.mode === 'block' && writable,
   };
 }

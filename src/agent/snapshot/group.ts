@@ -80,7 +80,7 @@ async function converge(context: AgentContext, group: SnapshotGroup, members: re
 
 /** The member as it lies on the disk; undefined when it has not been cut. */
 async function observe(context: AgentContext, { snapshot, replica }: CutMember): Promise<SnapshotIdentity | undefined> {
-  const engine = context.engine(replica.spec.policy.engine);
+  const engine = context.engineOf(replica);
   const ref = { ...context.volumeRef(replica), snapshotId: snapshot.spec.snapshotId ?? '' };
   const seen = await engine.snapshots?.observe(ref);
   return seen?.present ? seen.identity : undefined;
@@ -101,7 +101,7 @@ async function cutAnew(
   };
   const results = await context.tasks.run(request, async ({ steps }) => {
     for (const { snapshot, replica } of members) {
-      const { snapshots } = context.engine(replica.spec.policy.engine, steps);
+      const { snapshots } = context.engineOf(replica, steps);
       const ref = { ...context.volumeRef(replica), snapshotId: snapshot.spec.snapshotId ?? '' };
       const seen = await snapshots?.observe(ref);
       if (seen?.present) await steps.run('agent.group.discard', async () => snapshots?.delete(ref));

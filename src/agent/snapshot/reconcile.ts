@@ -49,7 +49,7 @@ async function keep(context: AgentContext, snapshot: Snapshot, replica: Replica 
     await writeSnapshotStatus(context, snapshot, { readyToUse: false, causes: [cause] });
     return;
   }
-  const engine = context.engine(replica.spec.policy.engine);
+  const engine = context.engineOf(replica);
   if (!engine.snapshots)
     throw new AzekuraError('Unimplemented', `engine ${replica.spec.policy.engine} takes no snapshots`);
   const seen = await engine.snapshots.observe({ ...context.volumeRef(replica), snapshotId: spec.snapshotId });
@@ -116,7 +116,7 @@ async function remove(context: AgentContext, snapshot: Snapshot, replica: Replic
   if (replica && snapshotId && purge) {
     const volume = context.volumeRef(replica);
     await context.tasks.run(snapshotTask('DeleteSnapshot', snapshot), async ({ steps }) => {
-      const { snapshots } = context.engine(replica.spec.policy.engine, steps);
+      const { snapshots } = context.engineOf(replica, steps);
       await snapshots?.abandon({ ...volume, snapshotId });
       await snapshots?.delete({ ...volume, snapshotId });
     });

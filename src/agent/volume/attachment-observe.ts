@@ -35,7 +35,7 @@ export async function observeAttachment(
     });
   }
   return {
-    device: device && { path: device.device, readOnly: device.readOnly },
+    device: device && { path: device.device, readOnly: device.readOnly, partial: device.partial === true },
     staging,
     stagingReadOnly: stagingMount ? isReadOnly(stagingMount) : false,
     publications,

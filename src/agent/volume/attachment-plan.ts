@@ -3,7 +3,14 @@ import type { Publication } from '../../model/attachment.ts';
 /** What is really there of an attachment. */
 export interface SeenAttachment {
   /** The engine's device of the volume on this node. */
-  readonly device?: { readonly path: string; readonly readOnly: boolean } | undefined;
+  readonly device?:
+    | {
+        readonly path: string;
+        readonly readOnly: boolean;
+        /** Only a lower part of the stack is up. */
+        readonly partial?: boolean;
+      }
+    | undefined;
   /** ours: shows this volume's device. stale: shows something else that the agent put there (a device that was lost). */
   readonly staging: 'none' | 'ours' | 'stale';
   readonly stagingReadOnly: boolean;
@@ -72,7 +79,7 @@ export function planAttachment(wanted: WantedAttachment, seen: SeenAttachment): 
   if (deviceWrong) steps.push({ do: 'detach' });
   if (!wanted.attached) return steps;
 
-  if (seen.device === undefined || deviceWrong) steps.push({ do: 'attach' });
+  if (seen.device === undefined || seen.device.partial || deviceWrong) steps.push({ do: 'attach' });
   if (filesystem && (seen.staging !== 'ours' || stagingWrong)) steps.push({ do: 'stage' });
   for (const { path, readOnly, mountGroup } of wantedPaths.values()) {
     if (standing.has(path)) continue;

@@ -112,7 +112,8 @@ async function format(work: AttachmentWork, device: AttachedDevice, { spec }: Re
     device: device.device,
     readOnly: attachment.spec.readOnly,
     filesystem: spec.policy.filesystem,
-    thin: spec.policy.provisioning === 'thin',
+    content:
+      spec.policy.encryption !== 'none' ? 'noise' : spec.policy.provisioning === 'thin' ? 'discardable' : 'remains',
     markFormatted: async () => engine.volumes.markFormatted?.(volume),
   });
   const { blank: _, found: _before, ...formatted } = device;

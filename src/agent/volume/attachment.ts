@@ -96,7 +96,7 @@ async function converge(
     replica,
     volume: here.volume,
     device: here.device,
-    attachedBefore: here.device !== undefined,
+    attachedBefore: here.device !== undefined && !here.device.partial,
     record,
     causes: [...(here.device?.causes ?? [])],
   };
@@ -115,7 +115,7 @@ async function converge(
       ...requestIdOf(attachment),
     },
     async ({ steps }) => {
-      const engine = context.engine(replica?.spec.policy.engine ?? 'file', steps);
+      const engine = replica ? context.engineOf(replica, steps) : context.engine('file', steps);
       const running: AttachmentWork = { ...work, steps, engine };
       for (const step of plan) await takeStep(running, step);
       if (here.problem) throw here.problem;
@@ -149,7 +149,7 @@ async function whatIsThere(
     const published = [...seen.publications].flatMap(([path, { state }]) => (state === 'ours' ? [path] : []));
     return {
       published,
-      devicePath: device?.device,
+      devicePath: device?.partial ? undefined : device?.device,
       stagingPath: seen.staging === 'ours' ? (record.stagingPath ?? stagingPathOf(context, attachment)) : undefined,
     };
   } catch (err) {
@@ -180,7 +180,7 @@ async function observeDevice(
   try {
     const volume = context.volumeRef(replica);
     if (observed) return { volume, device: observed.device };
-    const seen = await context.engine(replica.spec.policy.engine).volumes.observe(volume);
+    const seen = await context.engineOf(replica).volumes.observe(volume);
     return { volume, device: seen.attached };
   } catch (error) {
     return { problem: toAzekuraError(error) };

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { VolumeIdentity } from '../../engines/contract.ts';
+import type { VolumeEncryption, VolumeIdentity } from '../../engines/contract.ts';
 import type { Replica } from '../../model/kinds.ts';
 
 /** What is to be written beside the replica's data. */
@@ -20,8 +20,13 @@ export function identityOf(replica: Pick<Replica, 'spec'>): VolumeIdentity {
     ...(claim ? { claim } : {}),
     ...(source?.kind === 'snapshot' ? { parent: `snapshot ${source.volumeId}/${source.snapshotId}` } : {}),
     ...(source?.kind === 'replica' ? { parent: `volume ${source.volumeId}` } : {}),
+    ...(spec.policy.encryption === 'none' ? {} : { encryption: encryptionOf(spec.policy) }),
     ...(recycled ? { recycled } : {}),
   };
+}
+
+function encryptionOf({ encryptionKeyFile: keyFile }: Replica['spec']['policy']): VolumeEncryption {
+  return { kind: 'luks2', ...(keyFile === undefined ? {} : { keyFile }) };
 }
 
 /** Whether two identities say the same; absent and undefined fields are equal. */

@@ -14,6 +14,7 @@ export type ReplicaAction =
   | 'restore'
   | 'expand'
   | 'repair'
+  | 'changeKey'
   | 'identity'
   | 'delete'
   /** The object goes, the data stays: nobody has consented to destroy it. */
@@ -50,6 +51,7 @@ export function planReplica(
   if (spec.restore && status.restoredRequestId !== spec.restore.requestId && !around.attached) return 'restore';
   if (seen.sizeBytes < spec.sizeBytes) return 'expand';
   if (spec.repair && status.repair?.requestId !== spec.repair.requestId && !around.attached) return 'repair';
+  if (spec.changeKey && status.changeKey?.requestId !== spec.changeKey.requestId) return 'changeKey';
   return around.identityRight ? 'none' : 'identity';
 }
 

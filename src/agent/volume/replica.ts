@@ -20,6 +20,7 @@ const verbs: Readonly<Record<Exclude<ReplicaAction, 'none' | 'missing'>, string>
   restore: 'RestoreVolume',
   expand: 'ExpandVolume',
   repair: 'RepairVolume',
+  changeKey: 'ChangeKey',
   identity: 'WriteIdentity',
   delete: 'DeleteVolume',
   release: 'ReleaseVolume',
@@ -43,7 +44,7 @@ export async function reconcileReplica(
   context.settled.delete(replica.metadata.uid);
   try {
     for (let round = 0; round < mostRounds; round++) {
-      const seen = await context.engine(current.spec.policy.engine).volumes.observe(context.volumeRef(current));
+      const seen = await context.engineOf(current).volumes.observe(context.volumeRef(current));
       const around = {
         attached: (await context.attachmentNow(current.spec.volumeId)) !== undefined,
         identityRight: sameIdentity(seen.identity, identityOf(current)),
@@ -103,7 +104,7 @@ async function carryOut(
   { steps }: Operation,
 ): Promise<Partial<ReplicaStatus>> {
   const { spec } = replica;
-  const engine = context.engine(spec.policy.engine, steps);
+  const engine = context.engineOf(replica, steps);
   const volume = context.volumeRef(replica);
   const identity = identityOf(replica);
   switch (action) {
@@ -131,6 +132,13 @@ async function carryOut(
         repair: {
           requestId: spec.repair?.requestId ?? '',
           outcome: await repairFilesystem(context, steps, engine, replica, volume),
+        },
+      };
+    case 'changeKey':
+      return {
+        changeKey: {
+          requestId: spec.changeKey?.requestId ?? '',
+          outcome: await needed(engine.volumes.changeKey, spec.policy.engine, 'encryption of this volume')(volume),
         },
       };
     case 'detach':

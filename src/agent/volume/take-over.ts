@@ -17,7 +17,7 @@ export async function takeOverDevice(
   const { readOnly, access } = attachment.spec;
   if (!replica || !readOnly || access !== 'block' || replica.spec.source?.kind !== 'move') return false;
   const { volumeId, policy } = replica.spec;
-  const { volumes } = context.engine(policy.engine);
+  const { volumes } = context.engineOf(replica);
   if (!volumes.takeOver) return false;
   for (const old of context.state.replicasOf(volumeId)) {
     if (old.metadata.uid === replica.metadata.uid || old.spec.policy.engine !== policy.engine) continue;
@@ -33,7 +33,7 @@ export async function takeOverDevice(
       ...requestIdOf(replica),
     };
     await context.tasks.run(request, async ({ steps }) => {
-      await context.engine(policy.engine, steps).volumes.takeOver?.(from, context.volumeRef(replica));
+      await context.engineOf(replica, steps).volumes.takeOver?.(from, context.volumeRef(replica));
     });
     return true;
   }

@@ -31,6 +31,8 @@ function trimmable(context: AgentContext, volumeId: string): Trimmable | undefin
     return undefined;
   if (attachment.spec.readOnly || attachment.spec.access === 'block' || replica.spec.policy.provisioning === 'thick')
     return undefined;
+  const { encryption, encryptionDiscard } = replica.spec.policy;
+  if (encryption !== 'none' && encryptionDiscard === false) return undefined;
   return poolServes(context, replica.spec.poolName) ? { replica, attachment, mountPoint: stagingPath } : undefined;
 }
 

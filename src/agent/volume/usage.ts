@@ -32,7 +32,7 @@ export async function refreshUsage(context: AgentContext, volumeId: string): Pro
 }
 
 async function refreshReplica(context: AgentContext, replica: Replica): Promise<void> {
-  const usage = await context.engine(replica.spec.policy.engine).volumes.usage(context.volumeRef(replica));
+  const usage = await context.engineOf(replica).volumes.usage(context.volumeRef(replica));
   await changeStatus(context.deps.store, 'Replica', replica.metadata.name, () => ({
     exclusiveBytes: usage.exclusiveBytes,
     sharedBytes: usage.sharedBytes,
@@ -43,7 +43,7 @@ async function refreshReplica(context: AgentContext, replica: Replica): Promise<
 async function refreshSnapshots(context: AgentContext, volumeId: string): Promise<void> {
   const replica = context.state.replicasOf(volumeId).find((one) => one.status.phase === 'Ready');
   if (!replica) return;
-  const engine = context.engine(replica.spec.policy.engine);
+  const engine = context.engineOf(replica);
   for (const snapshot of context.state.snapshotsOf(volumeId)) {
     const { snapshotId } = snapshot.spec;
     if (!engine.snapshots || !snapshotId || snapshot.status.phase !== 'Ready' || snapshot.metadata.deletionTimestamp)

@@ -76,7 +76,7 @@ async function converge(context: AgentContext, written: Attachment): Promise<Con
   // Somebody else has been faster.
   if (attachment?.metadata.uid !== written.metadata.uid) return { attachment: undefined };
   const replica = await onlySettled(context, volumeId);
-  const glance = replica && context.engine(replica.spec.policy.engine).volumes.glance?.(context.volumeRef(replica));
+  const glance = replica && context.engineOf(replica).volumes.glance?.(context.volumeRef(replica));
   if (!glance) return undefined;
   const after = await reconcileAttachment(context, attachment, replica, { glance });
   context.seenTo.set(attachment.metadata.uid, attachment.metadata.deletionTimestamp ? gone : wantedOf(attachment));

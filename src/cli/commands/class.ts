@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Class } from '../../model/kinds.ts';
 import { collect, parseDuration, parseName, parseNumber, parsePairs } from '../arguments.ts';
@@ -12,6 +13,9 @@ interface PolicyOptions {
   readonly thick?: boolean;
   readonly thin?: boolean;
   readonly filesystem?: string;
+  readonly encryption?: string;
+  readonly keyFile?: string;
+  readonly discard?: boolean;
   readonly replicas?: string;
   readonly mountOption?: string[];
   readonly pool?: string[];
@@ -53,6 +57,7 @@ export function register(group: Command, context: Context): void {
   examples(create, [
     'class create gold --thick --filesystem ext4 --recycle 7d',
     'class create ssd --pool-label tier=ssd --default',
+    'class create sealed --encryption luks2 --key-file /etc/azekura/keys/sealed',
   ]);
 
   const update = policyOptions(group.command('update <name>'))
@@ -98,6 +103,9 @@ function policyOptions(command: Command): Command {
     .option('--engine <kind>', 'engine (file)')
     .option('--thick', 'allocate everything at once')
     .option('--filesystem <type>', 'xfs or ext4 (xfs)')
+    .option('--encryption <kind>', 'luks2, or none (none)')
+    .option('--key-file <file>', 'file on the nodes with the key of encrypted volumes')
+    .option('--no-discard', 'keep unused space of encrypted volumes: the pool does not see what is unused')
     .option('--replicas <count>', 'copies on different nodes (1)')
     .option('--mount-option <option>', 'mount option; may be given several times', collect)
     .option('--pool <name>', 'only this pool; may be given several times', collect)
@@ -116,6 +124,9 @@ function specOf(options: PolicyOptions) {
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     ...(options.thick ? { provisioning: 'thick' } : options.thin ? { provisioning: 'thin' } : {}),
     ...(options.filesystem === undefined ? {} : { filesystem: options.filesystem }),
+    ...(options.encryption === undefined ? {} : { encryption: options.encryption }),
+    ...(options.keyFile === undefined ? {} : { encryptionKeyFile: resolve(options.keyFile) }),
+    ...(options.discard === false ? { encryptionDiscard: false } : {}),
     ...(options.replicas === undefined ? {} : { replicas: parseNumber(options.replicas, '--replicas', 1, 3) }),
     ...(options.mountOption ? { mountOptions: options.mountOption } : {}),
     ...(names || labels ? { poolSelector: { ...(names ? { names } : {}), ...(labels ? { labels } : {}) } } : {}),

@@ -9,7 +9,7 @@ import { printResult } from '../output.ts';
 import { restoreVolume, volumeChanged } from '../volumes.ts';
 import { waitFor } from '../wait.ts';
 
-/** Verbs that use a volume: mount, umount, restore, repair, trim. */
+/** Verbs that use a volume: mount, umount, restore, repair, trim, rotate-key. */
 export function registerVolumeUse(group: Command, context: Context): void {
   const mount = group
     .command('mount <name> <path>')
@@ -131,6 +131,31 @@ export function registerVolumeUse(group: Command, context: Context): void {
       }),
     );
   examples(trim, ['volume trim db']);
+
+  const rotate = group
+    .command('rotate-key <name>')
+    .summary('bring an encrypted volume to another key')
+    .description(
+      'Gives an encrypted volume another key, also while it is mounted; the one before opens it no more. Both keys are files on the node.',
+    )
+    .requiredOption('--new-key-file <file>', 'file on the node with the new key')
+    .option('--key-file <file>', 'file on the node with the present key (what the volume names)')
+    .action(async (name: string, options: { readonly newKeyFile: string; readonly keyFile?: string }) =>
+      volumeChanged(context, parseName(name, 'volume'), {
+        method: 'POST',
+        action: 'rotate-key',
+        body: {
+          keyFile: absolutePath(options.newKeyFile),
+          ...(options.keyFile === undefined ? {} : { previousKeyFile: absolutePath(options.keyFile) }),
+        },
+        would: `change the key of volume ${name}`,
+        done: (volume) =>
+          volume.spec.changeKey !== undefined && volume.status.changeKey?.requestId === volume.spec.changeKey.requestId,
+        what: `the key of volume ${name} to be changed`,
+        sentence: ({ status }) => `volume/${name}: ${status.changeKey?.outcome ?? 'the key is being changed'}`,
+      }),
+    );
+  examples(rotate, ['volume rotate-key db --new-key-file /etc/azekura/keys/db-2']);
 }
 
 /** Whether the status tells of the attachment as it is wanted now, not of what was mounted before a change or a reboot. */

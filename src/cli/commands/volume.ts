@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AzekuraError } from '../../model/errors.ts';
 import type { Volume } from '../../model/kinds.ts';
@@ -19,6 +20,9 @@ interface CreateOptions {
   readonly thick?: boolean;
   readonly block?: boolean;
   readonly filesystem?: string;
+  readonly encrypt?: boolean;
+  readonly keyFile?: string;
+  readonly discard?: boolean;
   readonly fromSnapshot?: string;
   readonly fromVolume?: string;
   readonly pool?: string;
@@ -44,6 +48,9 @@ function registerCreate(group: Command, context: Context): void {
     .option('--thick', 'allocate everything at once: immune to a full pool')
     .option('--block', 'a raw block device instead of a file system')
     .option('--filesystem <type>', 'xfs or ext4, instead of what the class says')
+    .option('--encrypt', 'encrypt it (LUKS2); its key is what --key-file or the class names')
+    .option('--key-file <file>', 'file on the node with the key; encrypts the volume')
+    .option('--no-discard', 'keep unused space of an encrypted volume: the pool does not see what is unused')
     .option('--from-snapshot <snapshot>', 'start from a snapshot')
     .option('--from-volume <volume>', 'start as a clone of a volume')
     .option('--pool <pool>', 'in this pool and no other')
@@ -86,6 +93,7 @@ function createBody(name: string, options: CreateOptions) {
   }
   if (options.block && options.filesystem !== undefined)
     throw new AzekuraError('InvalidArgument', '--block and --filesystem exclude each other');
+  const encrypt = options.encrypt || options.keyFile !== undefined;
   return {
     kind: 'Volume',
     metadata: { name, ...(options.label ? { labels: parsePairs(options.label, '--label') } : {}) },
@@ -95,6 +103,9 @@ function createBody(name: string, options: CreateOptions) {
       ...(options.thick ? { provisioning: 'thick' } : {}),
       ...(options.block ? { mode: 'block' } : {}),
       ...(options.filesystem === undefined ? {} : { filesystem: options.filesystem }),
+      ...(encrypt ? { encryption: 'luks2' } : {}),
+      ...(options.keyFile === undefined ? {} : { encryptionKeyFile: resolve(options.keyFile) }),
+      ...(options.discard === false ? { encryptionDiscard: false } : {}),
       ...(options.fromSnapshot === undefined
         ? {}
         : { source: { kind: 'snapshot', name: parseName(options.fromSnapshot, 'snapshot') } }),

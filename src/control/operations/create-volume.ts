@@ -142,6 +142,11 @@ function checkPolicy(
     );
   context.require(engine, capabilities.replicas.includes(policy.replicas), `keep ${policy.replicas} copies`);
   context.require(engine, capabilities.shared || !policy.shared, 'share a volume between nodes');
+  if (policy.encryption === 'none' && (policy.encryptionKeyFile ?? policy.encryptionDiscard) !== undefined)
+    throw contradiction(
+      'a key or discards are named, and no encryption',
+      'add the encryption luks2, or leave them out',
+    );
   if (request.source) context.require(engine, capabilities.clones, 'make volumes from snapshots or volumes');
   const parameters = definition.parameters.safeParse(policy.parameters);
   if (!parameters.success) throw invalid(`the parameters of engine ${engine}`, parameters.error);
@@ -165,6 +170,11 @@ function checkSource(
     throw contradiction(
       `the source is a volume of mode ${origin.spec.mode}, not ${mode}`,
       'ask for the same mode as the source',
+    );
+  if (origin.spec.policy.encryption !== policy.encryption)
+    throw contradiction(
+      `the source has encryption ${origin.spec.policy.encryption}, the new volume would have ${policy.encryption}`,
+      'choose the same encryption as the source: a clone has its bytes and its key',
     );
   if (mode === 'filesystem' && origin.spec.policy.filesystem !== policy.filesystem)
     throw contradiction(
@@ -221,7 +231,11 @@ function sameAsBefore(existing: Volume, spec: VolumeSpec): Volume {
   if (existing.metadata.deletionTimestamp)
     throw new AzekuraError('Aborted', `a volume ${name} is still being deleted`, { next: 'try again in a moment' });
   const compared = ['sizeBytes', 'className', 'mode', 'policy', 'source'] as const;
-  const [different] = compared.filter((field) => !isDeepStrictEqual(existing.spec[field], spec[field]));
+  // A key that has been changed since makes no other volume.
+  const { encryptionKeyFile, ...policy } = spec.policy;
+  const keptFile = existing.spec.policy.encryptionKeyFile ?? encryptionKeyFile;
+  const wanted = { ...spec, policy: { ...policy, ...(keptFile === undefined ? {} : { encryptionKeyFile: keptFile }) } };
+  const [different] = compared.filter((field) => !isDeepStrictEqual(existing.spec[field], wanted[field]));
   if (different === undefined) return existing;
   throw new AzekuraError(
     'AlreadyExists',

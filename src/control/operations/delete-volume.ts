@@ -83,7 +83,7 @@ export async function undeleteVolume(
   });
   if (!marked) throw notInBin(name);
   // Requests that were done on the old object would be done again on the new one.
-  const { restore: _restore, repair: _repair, trim: _trim, ...spec } = entry.spec.volume;
+  const { restore: _restore, repair: _repair, trim: _trim, changeKey: _changeKey, ...spec } = entry.spec.volume;
   try {
     return await context.deps.store.create({
       kind: 'Volume',

@@ -1,6 +1,7 @@
 import type { OperationsDeps } from '../deps.ts';
 import type { Operations } from '../operations.ts';
 import { adoptPool } from './adopt.ts';
+import { changeVolumeKey } from './change-key.ts';
 import { expandVolume, labelVolume, modifyVolume, repairVolume, restoreVolume, trimVolume } from './change-volume.ts';
 import { createClass, deleteClass, updateClass } from './classes.ts';
 import { OperationsContext } from './context.ts';
@@ -30,6 +31,7 @@ export function createOperations(deps: OperationsDeps): Operations {
       restoreVolume(context, name, snapshotName, options.dryRun === true),
     repairVolume: (name) => repairVolume(context, name),
     trimVolume: (name) => trimVolume(context, name),
+    changeVolumeKey: (name, request) => changeVolumeKey(context, name, request),
     labelVolume: (name, labels) => labelVolume(context, name, labels),
     modifyVolume: (name, changes) => modifyVolume(context, name, changes),
     attachVolume: (name, request) => attachVolume(context, name, request),

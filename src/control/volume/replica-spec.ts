@@ -10,25 +10,42 @@ import type { View } from '../view.ts';
  */
 export function replicaSpecFor(view: View, volume: Volume, now: ReplicaSpec): ReplicaSpec {
   const { spec, metadata } = volume;
-  const { restore: _restore, repair: _repair, trim: _trim, recycled: _recycled, claim: _claim, ...kept } = now;
+  const {
+    restore: _restore,
+    repair: _repair,
+    trim: _trim,
+    changeKey: _changeKey,
+    recycled: _recycled,
+    claim: _claim,
+    ...kept
+  } = now;
   const restore = restoreOf(view, volume) ?? now.restore;
   const repair = spec.repair && volume.status.repair?.requestId !== spec.repair.requestId ? spec.repair : now.repair;
   const trim = spec.trim ?? now.trim;
+  const changeKey =
+    spec.changeKey && volume.status.changeKey?.requestId !== spec.changeKey.requestId ? spec.changeKey : now.changeKey;
+  const { encryptionKeyFile: keyBefore, ...policy } = now.policy;
+  const { encryptionKeyFile } = spec.policy;
   return {
     ...kept,
+    policy: { ...policy, ...(encryptionKeyFile === undefined ? {} : { encryptionKeyFile }) },
     volumeName: metadata.name,
     volumeUid: metadata.uid,
     sizeBytes: Math.max(spec.sizeBytes, now.sizeBytes),
     className: spec.className,
     // Only what ends up beside the data counts: a repair request must not rewrite the identity.
     volumeGeneration:
-      spec.sizeBytes !== now.sizeBytes || !isDeepStrictEqual(spec.claim, now.claim) || metadata.uid !== now.volumeUid
+      spec.sizeBytes !== now.sizeBytes ||
+      !isDeepStrictEqual(spec.claim, now.claim) ||
+      encryptionKeyFile !== keyBefore ||
+      metadata.uid !== now.volumeUid
         ? Math.max(metadata.generation, now.volumeGeneration + 1)
         : now.volumeGeneration,
     ...(spec.claim ? { claim: spec.claim } : {}),
     ...(restore ? { restore } : {}),
     ...(repair ? { repair } : {}),
     ...(trim ? { trim } : {}),
+    ...(changeKey ? { changeKey } : {}),
   };
 }
 

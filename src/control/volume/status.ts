@@ -77,5 +77,12 @@ function requestsDone(
   const repaired = used?.status.repair;
   if (spec.repair && repaired?.requestId === spec.repair.requestId && status.repair?.requestId !== repaired.requestId)
     done.repair = { requestId: repaired.requestId, finishedAt: now, outcome: repaired.outcome };
+  const changed = used?.status.changeKey;
+  if (
+    spec.changeKey &&
+    changed?.requestId === spec.changeKey.requestId &&
+    status.changeKey?.requestId !== changed.requestId
+  )
+    done.changeKey = { requestId: changed.requestId, finishedAt: now, outcome: changed.outcome };
   return done;
 }

@@ -11,6 +11,9 @@ export interface ClassParameters {
   readonly deviceClass?: string;
   readonly provisioning?: 'thin' | 'thick';
   readonly filesystem?: 'xfs' | 'ext4';
+  readonly encryption?: 'none' | 'luks2';
+  readonly encryptionKeyFile?: string;
+  readonly encryptionDiscard?: boolean;
   readonly poolName?: string;
   readonly claim?: ClaimRef;
   /** The engine's own; Operations checks them against its schema. */
@@ -61,6 +64,15 @@ export function parseParameters(
       case 'filesystem':
         known.filesystem = oneOf(key, value, ['xfs', 'ext4']);
         break;
+      case 'encryption':
+        known.encryption = oneOf(key, value, ['none', 'luks2']);
+        break;
+      case 'encryptionKeyFile':
+        known.encryptionKeyFile = value;
+        break;
+      case 'encryptionDiscard':
+        known.encryptionDiscard = oneOf(key, value, ['true', 'false']) === 'true';
+        break;
       case 'recycle':
         inline.recycle = value;
         break;
@@ -75,6 +87,15 @@ export function parseParameters(
     ...(claim ? { claim } : {}),
     engine: Object.fromEntries(engine),
     mutable: parseMutable({ ...inline, ...mutable }),
+  };
+}
+
+/** What the parameters say of encryption, as Operations.createVolume takes it. */
+export function encryptionOf({ encryption, encryptionKeyFile, encryptionDiscard }: ClassParameters) {
+  return {
+    ...(encryption === undefined ? {} : { encryption }),
+    ...(encryptionKeyFile === undefined ? {} : { encryptionKeyFile }),
+    ...(encryptionDiscard === undefined ? {} : { encryptionDiscard }),
   };
 }
 

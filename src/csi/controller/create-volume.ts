@@ -11,7 +11,7 @@ import type { CsiContext } from '../common/context.ts';
 import { finalFailure, stateSentence } from '../common/failure.ts';
 import { nodesOf, volumeMessage } from '../common/messages.ts';
 import { canonical, csiAnnotations, objectName } from '../common/names.ts';
-import { type ClassParameters, immutableParameters, parseParameters } from '../common/parameters.ts';
+import { type ClassParameters, encryptionOf, immutableParameters, parseParameters } from '../common/parameters.ts';
 import { admittedNodes } from '../common/topology.ts';
 import type { Call } from '../grpc/call.ts';
 import { removeVolume } from './delete-volume.ts';
@@ -238,6 +238,7 @@ function operationOf(name: string, sizeBytes: number, wanted: Wanted): Operation
     ...(provisioning ? { provisioning } : {}),
     ...(wanted.filesystem ? { filesystem: wanted.filesystem } : {}),
     ...(poolName ? { poolName } : {}),
+    ...encryptionOf(parameters),
     ...(claim ? { claim } : {}),
     ...(wanted.source ? { source: wanted.source.spec } : {}),
     ...(wanted.nodeNames ? { nodeNames: wanted.nodeNames } : {}),

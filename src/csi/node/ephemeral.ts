@@ -6,10 +6,10 @@ import type { Capability } from '../common/capability.ts';
 import type { CsiContext } from '../common/context.ts';
 import { finalFailure, stateSentence } from '../common/failure.ts';
 import { csiAnnotations, objectName } from '../common/names.ts';
-import { parseParameters } from '../common/parameters.ts';
+import { encryptionOf, parseParameters } from '../common/parameters.ts';
 import { removeVolume } from '../controller/delete-volume.ts';
 import type { Call } from '../grpc/call.ts';
-import { stage, unstage } from './stage.ts';
+import { stage, unstage, withKeys } from './stage.ts';
 
 const ephemeralKey = 'csi.storage.k8s.io/ephemeral';
 const defaultBytes = 1 << 30;
@@ -33,7 +33,8 @@ export async function provideInline(
 ): Promise<Volume> {
   const { store, operations, nodeName } = context.deps;
   const { size, ...attributes } = request.volumeContext;
-  const { className, provisioning, filesystem, poolName, engine } = parseParameters(attributes, {});
+  const parameters = parseParameters(attributes, {});
+  const { className, provisioning, filesystem, poolName, engine } = parameters;
   const chosen = capability.filesystem ?? filesystem;
   const name = objectName(request.volumeId);
   const existing = await store.find('Volume', name);
@@ -50,6 +51,7 @@ export async function provideInline(
         ...(provisioning ? { provisioning } : {}),
         ...(chosen && capability.access === 'filesystem' ? { filesystem: chosen } : {}),
         ...(poolName ? { poolName } : {}),
+        ...encryptionOf(parameters),
         ...(Object.keys(engine).length > 0 ? { parameters: engine } : {}),
         nodeNames: [nodeName],
         recycleMs: 0,
@@ -69,7 +71,7 @@ export async function provideInline(
       },
       describe: (object) => stateSentence(`volume ${name}`, object),
     });
-    await stage(context, volume, capability, undefined, call);
+    await withKeys(context, volume, request.secrets, () => stage(context, volume, capability, undefined, call));
     return volume;
   } catch (error) {
     if (hasCode(error, 'ResourceExhausted')) await removeInline(context, created, call);

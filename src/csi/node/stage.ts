@@ -32,9 +32,34 @@ export async function stageVolume(
   return context.locks.run({ exclusive: [`node/${handle}`] }, async () => {
     const volume = await context.needVolume(handle);
     await paths.check(stagingPath, 'staging_target_path');
-    await stage(context, volume, capability, stagingPath, call);
+    await withKeys(context, volume, request.secrets, () => stage(context, volume, capability, stagingPath, call));
     return {};
   });
+}
+
+/**
+ * Hands the keys of a request to the agent for as long as the work lasts: `key`, and while it is being changed also
+ * `previousKey`.
+ *
+ * @throws AzekuraError InvalidArgument for what is too short or too long to be a key
+ */
+export async function withKeys<T>(
+  { deps }: CsiContext,
+  volume: Volume,
+  { key, previousKey }: Readonly<Record<string, string>>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { volumeId } = volume.status;
+  if (volume.spec.policy.encryption === 'none' || !key || volumeId === undefined || !deps.keys) return work();
+  const withdraw = deps.keys.offer(volumeId, {
+    key: Buffer.from(key),
+    ...(previousKey ? { previousKey: Buffer.from(previousKey) } : {}),
+  });
+  try {
+    return await work();
+  } finally {
+    withdraw();
+  }
 }
 
 /** Attaches and mounts; without a path the agent chooses one. */

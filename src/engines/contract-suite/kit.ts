@@ -118,7 +118,7 @@ export class ContractKit {
     const engine = this.engine();
     const { device, blank } = await engine.volumes.attach(volume, { readOnly: false });
     if (!blank) return;
-    await makeFilesystem(this.env.host, { device, filesystem, zeroed: false, domain: 'contract' });
+    await makeFilesystem(this.env.host, { device, filesystem, content: 'noise', domain: 'contract' });
     await engine.volumes.markFormatted?.(volume);
     await engine.volumes.markFormatted?.(volume);
     expect((await this.engine().volumes.observe(volume)).attached?.blank).toBeUndefined();

@@ -27,6 +27,7 @@ export const fileEngine: EngineDefinition = {
     clones: true,
     restoreInPlace: true,
     changedBlocks: true,
+    unwrittenIsZero: true,
     onlineExpansion: true,
     move: 'readOnlyBlock',
     recycle: true,

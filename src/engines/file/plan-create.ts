@@ -109,6 +109,8 @@ function planData(poolPath: string, identity: VolumeIdentity, source: CreateSour
   const { sizeBytes, filesystem } = identity;
   const thick = identity.provisioning === 'thick';
   const hinted = !thick;
+  // Templates and UUIDs are for file systems that lie there in the clear.
+  const formatted = identity.mode === 'filesystem' && !identity.encryption;
   const grown = (unshare: boolean): Step[] =>
     thick ? [step('create.build', { do: 'allocate', path: work.data, sizeBytes, unshare })] : [];
   if (source.kind === 'move') {
@@ -124,14 +126,14 @@ function planData(poolPath: string, identity: VolumeIdentity, source: CreateSour
     return [
       step('create.clone', { do: 'clone', from: data, to: work.data, hinted, live }),
       // The UUID first: it lies within the source's size, and a thick volume unshares it below.
-      ...(identity.mode === 'filesystem' && filesystem
+      ...(formatted && filesystem
         ? [step('create.uuid', { do: 'freshUuid', path: work.data, filesystem, fresh: false })]
         : []),
       ...truncated(sizeBytes, source.sizeBytes, work, thick),
       ...grown(true),
     ];
   }
-  if (identity.mode === 'filesystem' && filesystem) {
+  if (formatted && filesystem) {
     const template = templatePath(poolPath, templateName(filesystem, sizeBytes));
     return [
       step('create.build', { do: 'template', filesystem, sizeBytes, from: template, to: work.data, hinted }),

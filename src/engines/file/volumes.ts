@@ -14,7 +14,9 @@ import { type CreateSource, planCreate } from './plan-create.ts';
 import { readCreateSource } from './source.ts';
 
 /** Volumes of a file pool. Each method looks, plans and carries out. */
-export function fileVolumes(context: FileContext): Required<Omit<EngineVolumes, 'configure' | 'markFormatted'>> {
+export function fileVolumes(
+  context: FileContext,
+): Required<Omit<EngineVolumes, 'configure' | 'markFormatted' | 'changeKey'>> {
   return {
     create: (request) => createVolume(context, request),
     observe: (volume) => observeVolume(context, volume),
@@ -26,6 +28,7 @@ export function fileVolumes(context: FileContext): Required<Omit<EngineVolumes, 
     detach: (volume) => detachVolume(context, volume),
     takeOver: (from, to) => takeOver(context, from, to),
     delete: (volume) => remove(context, volume),
+    companionFolder: async (volume) => volumePlace(await requirePool(context, volume.pool), volume.volumeId).folder,
     recycle: (volume, until) => recycle(context, volume, until),
     restoreRecycled: (volume, identity) => restoreRecycled(context, volume, identity),
   };

@@ -27,6 +27,7 @@ export const lvmEngine: EngineDefinition = {
     clones: true,
     restoreInPlace: true,
     changedBlocks: true,
+    unwrittenIsZero: true,
     onlineExpansion: true,
     move: 'no',
     recycle: true,

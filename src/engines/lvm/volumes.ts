@@ -4,6 +4,7 @@ import { makeCause } from '../../model/cause.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import { sectorBytes } from '../../model/volume.ts';
 import type { EngineVolumes, VolumeIdentity, VolumeObservation, VolumeRef } from '../contract.ts';
+import { checkId } from '../identity.ts';
 import { attachVolume, describeAttached, detachVolume } from './attach.ts';
 import { zeroDevice } from './bytes.ts';
 import { inUse, type LvmContext, mappedNode, poolFull, requireDetached, roundUp, volumeMissing } from './context.ts';
@@ -14,7 +15,9 @@ import { type LvTags, packVolume, unpackVolume, writeTags } from './tags.ts';
 import { usageOf } from './thin.ts';
 
 /** Volumes of an LVM pool. Each method looks at the group's metadata, then changes it. */
-export function lvmVolumes(context: LvmContext): Required<Omit<EngineVolumes, 'configure' | 'glance' | 'takeOver'>> {
+export function lvmVolumes(
+  context: LvmContext,
+): Required<Omit<EngineVolumes, 'configure' | 'glance' | 'takeOver' | 'changeKey'>> {
   return {
     create: (request) => createVolume(context, request),
     observe: (volume) => observe(context, volume),
@@ -28,6 +31,7 @@ export function lvmVolumes(context: LvmContext): Required<Omit<EngineVolumes, 'c
     markFormatted: (volume) => markFormatted(context, volume),
     detach: (volume) => detachVolume(context, volume),
     delete: (volume) => remove(context, volume),
+    companionFolder: (volume) => companionFolder(context, volume),
     recycle: (volume, until) => recycle(context, volume, until),
     restoreRecycled: (volume, identity) => restoreRecycled(context, volume, identity),
   };
@@ -215,7 +219,18 @@ async function remove(context: LvmContext, volume: VolumeRef): Promise<void> {
   const volumes = family.filter(({ tags }) => tags.kind === 'volume');
   const rest = family.filter(({ tags }) => tags.kind !== 'volume');
   const last = [...rest, ...volumes].map(({ lv }) => lv.name);
+  await context.deps.host.kernel('engine-lvm').removeTree(companionPath(context, volume));
   await context.run('delete.remove', volume.pool, found, lvremove(found.group.name, last));
+}
+
+/** LVM has no room for files: they lie on the machine's disk, beside LVM's own backups of the group. */
+const companionPath = ({ deps }: LvmContext, { pool, volumeId }: VolumeRef) =>
+  `${deps.runtimeDir}/companions/${pool.poolId ?? pool.name}/${checkId(volumeId)}`;
+
+async function companionFolder(context: LvmContext, volume: VolumeRef): Promise<string> {
+  const path = companionPath(context, volume);
+  await context.deps.host.kernel('engine-lvm').makeDirectory(path, 0o700);
+  return path;
 }
 
 async function recycle(

@@ -1,6 +1,7 @@
 import { AzekuraError } from '../../model/errors.ts';
 import { probeExt4, setExt4Uuid } from './ext4.ts';
 import type { FilesystemFacts } from './facts.ts';
+import { probeLuks } from './luks.ts';
 import { probeXfs, setXfsUuid } from './xfs.ts';
 
 /*
@@ -9,9 +10,9 @@ import { probeXfs, setXfsUuid } from './xfs.ts';
  */
 export type { FilesystemFacts };
 
-/** The file system in an open file or device; undefined when it is none of xfs, ext4, ext3, ext2. */
+/** What lies in an open file or device; undefined when it is none of xfs, ext4, ext3, ext2, crypto_LUKS. */
 export function probe(fd: number): FilesystemFacts | undefined {
-  return probeXfs(fd) ?? probeExt4(fd);
+  return probeXfs(fd) ?? probeExt4(fd) ?? probeLuks(fd);
 }
 
 /**
