@@ -12,6 +12,7 @@ import {
   slotOf,
   testArgv,
   uuidArgv,
+  volumeKeyOf,
 } from '../../host/luks/argv.ts';
 import { findMapping, mappingName, standsOn } from '../../host/luks/mapping.ts';
 import { type LuksCall, type LuksKey, luksFailed, placeOfKey, runCryptsetup } from '../../host/luks/run.ts';
@@ -33,6 +34,11 @@ export class LuksDevice {
     this.#volume = volume;
     this.#name = mappingName(volume.volumeId);
     this.#call = { volume: label, domain: `volume/${volume.volumeId}` };
+  }
+
+  /** What messages call the volume. */
+  get label(): string {
+    return this.#call.volume;
   }
 
   /** The open mapping on the device; undefined when there is none. @throws AzekuraError FailedPrecondition when it stands on another device */
@@ -134,11 +140,8 @@ export class LuksDevice {
 
   /** Whether two headers, or backups, are of the same volume key, so that the one may stand in for the other. */
   async sameVolumeKey(one: string, other: string): Promise<boolean> {
-    const digests = async (device: string) => {
-      const { stdout } = await this.#run(dumpArgv(device));
-      return JSON.stringify((JSON.parse(stdout) as { readonly digests?: unknown }).digests ?? null);
-    };
-    return (await digests(one)) === (await digests(other));
+    const volumeKey = async (device: string) => volumeKeyOf((await this.#run(dumpArgv(device))).stdout);
+    return (await volumeKey(one)) === (await volumeKey(other));
   }
 
   get #kernel() {

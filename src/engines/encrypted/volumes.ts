@@ -301,12 +301,12 @@ async function changeKeyOn(
     if (slot !== undefined && slot !== known) old.push({ key, slot });
   }
   if (known === undefined) {
-    if (!old[0]) throw wrongKey(volume.volumeId);
+    if (!old[0]) throw wrongKey(device.label);
     await device.addKey(path, old[0].key, present);
   }
   const kept = known ?? (await device.slotOf(path, present));
   for (const { key, slot } of old) {
-    if (kept === undefined || slot === kept) throw wrongKey(volume.volumeId);
+    if (kept === undefined || slot === kept) throw wrongKey(device.label);
     await device.removeKey(path, key);
   }
   await keepHeader(context, volume, device, path, {});

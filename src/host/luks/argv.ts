@@ -113,6 +113,25 @@ export function restoreArgv(device: string, file: string): CryptsetupArgv {
   return ['luksHeaderRestore', '--batch-mode', '--header-backup-file', file, device];
 }
 
+/**
+ * What tells one volume key from another in the metadata that dumpArgv's command prints: the digests, without the slots that
+ * hold the key at present.
+ */
+export function volumeKeyOf(stdout: string): string {
+  const { digests } = JSON.parse(stdout) as {
+    readonly digests?: Readonly<Record<string, { readonly [key: string]: unknown }>>;
+  };
+  return JSON.stringify(
+    Object.values(digests ?? {}).map(({ type, salt, digest, hash, iterations }) => [
+      type,
+      salt,
+      digest,
+      hash,
+      iterations,
+    ]),
+  );
+}
+
 export function dumpArgv(device: string): CryptsetupArgv {
   return ['luksDump', '--dump-json-metadata', device];
 }

@@ -3,7 +3,7 @@ import { FakeClock } from '../../lib/fake-clock.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { ExecError } from '../exec.ts';
 import type { ExecOptions } from '../host.ts';
-import { addKeyArgv, formatArgv, openArgv, removeKeyArgv, slotOf, testArgv } from './argv.ts';
+import { addKeyArgv, formatArgv, openArgv, removeKeyArgv, slotOf, testArgv, volumeKeyOf } from './argv.ts';
 import { findMapping, mappingName, standsOn } from './mapping.ts';
 import { classifyLuksFailure, type LuksKey, placeOfKey, runCryptsetup } from './run.ts';
 
@@ -53,6 +53,18 @@ describe('commands of cryptsetup', () => {
     expect(slotOf('No usable token is available.\nKey slot 12 unlocked.\nCommand successful.\n')).toBe(12);
     expect(slotOf('Command successful.\n')).toBeUndefined();
   });
+});
+
+it('knows the same volume key whatever slots hold it, and another one', () => {
+  const metadata = (keyslots: readonly string[], digest: string) =>
+    JSON.stringify({
+      keyslots: {},
+      digests: {
+        '0': { type: 'pbkdf2', keyslots, segments: ['0'], salt: 'c2FsdA==', digest, hash: 'sha256', iterations: 1000 },
+      },
+    });
+  expect(volumeKeyOf(metadata(['0'], 'b25l'))).toBe(volumeKeyOf(metadata(['1', '2'], 'b25l')));
+  expect(volumeKeyOf(metadata(['0'], 'b25l'))).not.toBe(volumeKeyOf(metadata(['0'], 'dHdv')));
 });
 
 describe('failures of cryptsetup 2.6', () => {
