@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VolumeCapability_AccessMode_Mode as Mode } from '../../gen/csi/csi_pb.js';
 import { makeCause } from '../../model/cause.ts';
+import { AzekuraError } from '../../model/errors.ts';
 import { objectName } from '../common/names.ts';
 import { topologyKey } from '../common/topology.ts';
 import { type Driver, fakeNodeName, startDriver } from '../fake/driver.ts';
@@ -212,6 +213,41 @@ describe('CreateVolume', () => {
       capacityBytes: 3n * gib,
       contentSource: { type: { case: 'volume', value } },
     });
+  });
+
+  it('lets parameters choose engine, device class and provisioning', async () => {
+    const parameters = { engine: 'lvm', deviceClass: 'nvme', provisioning: 'thick' };
+    await volume('pvc-1', { parameters });
+    const asked = driver.operations.asked.find(({ method }) => method === 'createVolume')?.argument;
+    expect(asked).toMatchObject(parameters);
+    expect(await code(volume('pvc-2', { parameters: { deviceClass: 'No class' } }))).toBe('INVALID_ARGUMENT');
+  });
+
+  it('keeps room for the claim of a pod, which the volume takes over, and answers RESOURCE_EXHAUSTED for the pod', async () => {
+    await driver.close();
+    const asked: unknown[] = [];
+    driver = await startDriver({
+      claimRoom: {
+        reserve: (ref, { sizeBytes }, nodeNames) => {
+          asked.push({ ref, sizeBytes, nodeNames });
+          if (ref.name === 'large') throw new AzekuraError('ResourceExhausted', 'its pod fits nowhere');
+          return `${ref.namespace}/${ref.name}`;
+        },
+      },
+    });
+    const metadata = (name: string) => ({
+      'csi.storage.k8s.io/pvc/name': name,
+      'csi.storage.k8s.io/pvc/namespace': 'shop',
+    });
+    await volume('pvc-1', { parameters: metadata('db') });
+    expect(asked).toEqual([{ ref: { namespace: 'shop', name: 'db' }, sizeBytes: Number(gib), nodeNames: undefined }]);
+    const created = () => driver.operations.asked.filter(({ method }) => method === 'createVolume');
+    expect(created()[0]?.argument).toMatchObject({ reservation: 'shop/db' });
+    // The same call again finds its volume, and needs no room.
+    await volume('pvc-1', { parameters: metadata('db') });
+    expect(asked).toHaveLength(1);
+    expect(await code(volume('pvc-2', { parameters: metadata('large') }))).toBe('RESOURCE_EXHAUSTED');
+    expect(created()).toHaveLength(1);
   });
 
   it('lets mutable parameters override those of the class', async () => {
