@@ -65,7 +65,7 @@ export function registerPoolDisks(group: Command, context: Context): void {
     .summary('empty disks of a pool and take them out')
     .description(
       'Moves what lies on the disks to the others of the pool while volumes stay in use, and takes them out. Disks are ' +
-        'named by path, serial number or id. It goes on after a restart or power cut.',
+        'named by path, serial number or id.',
     )
     .action(async (name: string, disks: readonly string[]) => {
       await change(
