@@ -104,7 +104,9 @@ export class LuksDevice {
   /** A clone's header has the UUID of its origin until it is attached for writing. */
   async giveOwnUuid(device: string): Promise<void> {
     const wanted = luksUuid(this.#volume.volumeId);
-    if ((await this.#kernel.probeFilesystem(device))?.uuid === wanted) return;
+    const found = await this.#kernel.probeFilesystem(device);
+    // What is no header is told by whoever opens it.
+    if (found?.filesystem !== 'crypto_LUKS' || found.uuid === wanted) return;
     await this.#step('luks.uuid', uuidArgv(device, wanted));
   }
 
