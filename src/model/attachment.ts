@@ -68,3 +68,14 @@ export const AttachmentStatus = z.object({
 export type AttachmentSpec = z.infer<typeof AttachmentSpec>;
 export type AttachmentStatus = z.infer<typeof AttachmentStatus>;
 export type Publication = z.infer<typeof Publication>;
+
+/** The detail of the layer of kind `filesystem` that says to which size of its volume it has been grown. */
+export const grownToDetail = 'grownToBytes';
+
+/**
+ * To which size of its volume, in bytes, the mounted file system has been grown; 0 when none is mounted. Growing again is
+ * harmless, so the agent takes what it wrote there for true.
+ */
+export function filesystemGrownToBytes({ layers }: Pick<AttachmentStatus, 'layers'>): number {
+  return Number(layers.find(({ kind }) => kind === 'filesystem')?.details[grownToDetail] ?? 0);
+}

@@ -1,6 +1,6 @@
 import type { AttachedDevice, VolumeObservation, VolumeRef } from '../../engines/contract.ts';
 import type { FilesystemStat } from '../../host/kernel.ts';
-import type { AttachmentStatus } from '../../model/attachment.ts';
+import { type AttachmentStatus, filesystemGrownToBytes, grownToDetail } from '../../model/attachment.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
 import { blamed, toAzekuraError } from '../../model/errors.ts';
 import type { Attachment, Replica } from '../../model/kinds.ts';
@@ -193,9 +193,6 @@ function verbOf(plan: readonly AttachmentStep[], leaving: boolean): string {
   return plan.some((step) => step.do === 'attach' || step.do === 'stage') ? 'AttachVolume' : 'PublishVolume';
 }
 
-/** The size in bytes to which the mounted file system has been grown, as the status remembers it: growing again is harmless. */
-const grownTo = 'grownToBytes';
-
 function keptLayer(attachment: Attachment): Layer | undefined {
   return attachment.status.layers.find((layer) => layer.kind === 'filesystem');
 }
@@ -203,8 +200,7 @@ function keptLayer(attachment: Attachment): Layer | undefined {
 function growthDue(attachment: Attachment, replica: Replica | undefined): number | undefined {
   const { access, readOnly, staged } = attachment.spec;
   if (!replica || access === 'block' || readOnly || !staged) return undefined;
-  const done = Number(keptLayer(attachment)?.details[grownTo] ?? 0);
-  return replica.status.sizeBytes > done ? replica.status.sizeBytes : undefined;
+  return replica.status.sizeBytes > filesystemGrownToBytes(attachment.status) ? replica.status.sizeBytes : undefined;
 }
 
 /** @returns the file system as a layer, when it was mounted or grown just now */
@@ -223,7 +219,7 @@ async function grow(work: AttachmentWork, toBytes: number | undefined): Promise<
       ...(await growMounted(context, work.steps, { volumeId, volumeName, mountPoint: target, filesystem })),
     );
   }
-  return { kind: 'filesystem', name: filesystem, target, details: { [grownTo]: String(bytes) } };
+  return { kind: 'filesystem', name: filesystem, target, details: { [grownToDetail]: String(bytes) } };
 }
 
 async function statusOf(

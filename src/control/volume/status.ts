@@ -1,3 +1,4 @@
+import { filesystemGrownToBytes } from '../../model/attachment.ts';
 import { type Cause, worstCause } from '../../model/cause.ts';
 import { causeCatalogue } from '../../model/causes.ts';
 import type { Attachment, Replica, Volume } from '../../model/kinds.ts';
@@ -25,7 +26,7 @@ export function volumeStatus(
   const { status } = volume;
   return {
     observedGeneration: volume.metadata.generation,
-    phase: phaseOf(volume, staying, used, causes),
+    phase: phaseOf(volume, staying, used, attachments, causes),
     sizeBytes: used?.status.sizeBytes ?? status.sizeBytes,
     replicas: staying.map((replica) => ({
       replicaName: replica.metadata.name,
@@ -49,6 +50,7 @@ function phaseOf(
   { metadata, spec, status }: Pick<Volume, 'metadata' | 'spec' | 'status'>,
   staying: readonly Replica[],
   used: Replica | undefined,
+  attachments: readonly Attachment[],
   causes: readonly Cause[],
 ): VolumeStatus['phase'] {
   if (metadata.deletionTimestamp) return 'Deleting';
@@ -60,8 +62,17 @@ function phaseOf(
   if (staying.some((replica) => replica.spec.source?.kind === 'move' && replica.status.sizeBytes === 0))
     return 'Moving';
   if (used.status.sizeBytes < spec.sizeBytes) return 'Expanding';
+  if (attachments.some((attachment) => isToGrow(attachment, used.status.sizeBytes))) return 'Expanding';
   if (used.status.phase !== 'Ready') return status.phase === 'Ready' ? 'Ready' : 'Creating';
   return causes.some((cause) => cause.code === 'BackingMissing') ? 'Failed' : 'Ready';
+}
+
+/** Whether a mounted file system has yet to follow its volume, and can: whoever waits for a larger volume waits for its file system. */
+function isToGrow({ spec, status }: Attachment, sizeBytes: number): boolean {
+  if (status.phase !== 'Attached' || spec.access !== 'filesystem' || !spec.staged || spec.readOnly) return false;
+  if (status.causes.some(({ code }) => code === 'FilesystemGrowthBlocked')) return false;
+  const grownBytes = filesystemGrownToBytes(status);
+  return grownBytes > 0 && grownBytes < sizeBytes;
 }
 
 /** Requests that are done once each: when, and with what outcome. */

@@ -1,4 +1,5 @@
 import type { NodeExpandVolumeRequest } from '../../gen/csi/csi_pb.js';
+import { filesystemGrownToBytes } from '../../model/attachment.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
 import type { Attachment } from '../../model/kinds.ts';
 import { required } from '../common/arguments.ts';
@@ -61,6 +62,5 @@ export async function expandOnNode(
 /** The agent notes in the file system's layer up to which size of the volume it has grown it, or why it could not. */
 function isGrown({ spec, status }: Attachment, sizeBytes: number): boolean {
   if (spec.readOnly) return true;
-  const layer = status.layers.find(({ kind }) => kind === 'filesystem');
-  return Number(layer?.details.grownToBytes ?? 0) >= sizeBytes;
+  return filesystemGrownToBytes(status) >= sizeBytes;
 }
