@@ -40,12 +40,12 @@ if (totals.failed === 0 || process.env.AZEKURA_TEST_ALL) {
     const build = ['tsx', 'lab/main.ts', 'kubernetes', 'build'];
     stageResult('binaries of the Kubernetes lab', run('npx', ['--no-install', ...build]));
   }
-  // Machines of the lab bring kernels, disks and networks of their own, so they disturb no loop device or mount of the
-  // system tests; a cluster shares this kernel with them and has its turn afterwards.
-  const [system, lab] = await Promise.all([runVitest('system'), runVitest('lab', { holdOutput: true })]);
+  // Machines of the lab bring kernels, disks and networks of their own, and a cluster has its own view of the mounts, so
+  // they disturb no loop device or mount of the system tests; beside each other they would be too much for two cores.
+  const [system, [lab, kubernetes]] = await Promise.all([runVitest('system'), inTurn('lab', 'kubernetes')]);
   add('system', system);
   add('lab', lab);
-  add('kubernetes', await runVitest('kubernetes'));
+  add('kubernetes', kubernetes);
 }
 for (const time of times) console.log(time);
 for (const skip of skips) console.log(`skipped: ${skip}`);
@@ -71,6 +71,13 @@ async function onOtherNode(major) {
   }
   console.log(`Unit tests on Node ${found.version}`);
   add(`unit on Node ${found.version}`, await runVitest('unit', { other: found }));
+}
+
+/** Runs projects one after the other, each printed when it has ended. */
+async function inTurn(...projects) {
+  const outcomes = [];
+  for (const project of projects) outcomes.push(await runVitest(project, { holdOutput: true }));
+  return outcomes;
 }
 
 function add(name, outcome) {
