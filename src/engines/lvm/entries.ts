@@ -17,8 +17,9 @@ export class Entries {
 
   constructor(group: VolumeGroup) {
     this.group = group;
+    // What a pool was put together of stays below it, hidden and with its tags: it is a part of that pool only.
     this.all = group.volumes.flatMap((lv) => {
-      const tags = readTags(lv.tags);
+      const tags = lv.visible ? readTags(lv.tags) : undefined;
       return tags ? [{ lv, tags }] : [];
     });
   }
@@ -26,6 +27,17 @@ export class Entries {
   /** The thin pool, once it is complete. */
   get thinPool(): Entry | undefined {
     return this.all.find(({ lv, tags }) => tags.kind === 'pool' && lv.segments[0]?.type === 'thin-pool');
+  }
+
+  /** A thin pool that has been put together of parts of ours and is not marked yet: lvconvert leaves it without tags. */
+  get unmarkedThinPool(): LogicalVolume | undefined {
+    if (this.thinPool) return undefined;
+    const pool = this.group.volumes.find(({ name, segments }) => {
+      const [segment] = segments;
+      return name === thinPoolName && segment?.type === 'thin-pool' && segment.data !== undefined;
+    });
+    const data = this.group.volumes.find(({ name }) => name === pool?.segments[0]?.data);
+    return data && readTags(data.tags) ? pool : undefined;
   }
 
   /** The volume that counts under this id: ready or in the recycle bin, the newest generation. */

@@ -121,6 +121,27 @@ describe('entries', () => {
     ...part,
   });
 
+  it('know a thin pool that was put together of parts before it is marked, and take no part of it for a leftover', () => {
+    const part = { ...base, kind: 'part', state: 'new' } as const;
+    const made: LogicalVolume['segments'] = [
+      { type: 'thin-pool', startExtent: 0, extents: 1, data: 'azk_pool_tdata', metadata: 'azk_pool_tmeta', areas: [] },
+    ];
+    const hidden = [lv('azk_pool_tdata', part), lv('azk_pool_tmeta', part)].map((each) => ({
+      ...each,
+      visible: false,
+    }));
+    const pool = { ...lv('azk_pool', { ...base, kind: 'pool', state: 'ready' }, made), tags: ['mine'] };
+    const unmarked = new Entries(groupOf([...hidden, pool]));
+    expect(unmarked.thinPool).toBeUndefined();
+    expect(unmarked.unmarkedThinPool).toBe(pool);
+    expect(unmarked.leftovers()).toEqual([]);
+    const marked = new Entries(groupOf([...hidden, lv('azk_pool', { ...base, kind: 'pool', state: 'ready' }, made)]));
+    expect(marked.thinPool?.lv.name).toBe('azk_pool');
+    expect(marked.unmarkedThinPool).toBeUndefined();
+    const foreign = hidden.map((each) => ({ ...each, tags: [] }));
+    expect(new Entries(groupOf([...foreign, pool])).unmarkedThinPool).toBeUndefined();
+  });
+
   it('of one id: the highest generation that is ready counts, the others are leftovers', () => {
     const entries = new Entries(
       groupOf([

@@ -34,7 +34,7 @@ import {
   thinPoolSizes,
 } from './sizing.ts';
 import { resumeAll } from './suspend.ts';
-import { poolIdOf, poolTag, writeTags } from './tags.ts';
+import { type LvTags, poolIdOf, poolTag, writeTags } from './tags.ts';
 
 /** Looks at a place without changing it; see EnginePools.inspect. */
 export async function inspectPool(context: LvmContext, pool: PoolRef): Promise<PoolInspection> {
@@ -193,6 +193,7 @@ async function makeThinPool(context: LvmContext, pool: PoolRef): Promise<void> {
   const found = await findPool(context.deps, pool);
   const { group, entries, missing } = found;
   if (entries.thinPool || missing.length > 0) return;
+  if (entries.unmarkedThinPool) return markThinPool(context, pool, found);
   for (const { lv } of entries.all.filter(({ tags }) => tags.kind === 'part'))
     await context.run('pool.clean', pool, found, lvremove(group.name, [lv.name]));
   const { source } = pool;
@@ -209,19 +210,27 @@ async function makeThinPool(context: LvmContext, pool: PoolRef): Promise<void> {
       next: 'add a disk to it, or remove volumes that are not needed',
     });
   const extents = firstThinExtents(usable);
-  const tags = writeTags({ kind: 'pool', state: 'ready', generation: 0, blank: false });
   if (layout.type === 'linear') {
-    const options = { extents, metadataBytes, chunkBytes, tags };
+    const options = { extents, metadataBytes, chunkBytes, tags: writeTags(poolTags) };
     await context.run('pool.thin', pool, found, lvcreateThinPool(group.name, thinPoolName, options));
     return;
   }
   const part = writeTags({ kind: 'part', state: 'new', generation: 0, blank: false });
   const safe = overhead > 1 ? spread({ type: 'raid1' }, group.physical.length) : ({ type: 'linear' } as const);
-  await context.run('pool.data', pool, found, lvcreatePart(group.name, thinPoolName, { extents, layout, tags }));
+  await context.run('pool.data', pool, found, lvcreatePart(group.name, thinPoolName, { extents, layout, tags: part }));
   const metadata = `${thinPoolName}_meta0`;
   const metadataOptions = { extents: metadataExtents, layout: safe, tags: part };
   await context.run('pool.metadata', pool, found, lvcreatePart(group.name, metadata, metadataOptions));
   await context.run('pool.thin', pool, found, lvconvertThinPool(group.name, thinPoolName, metadata, chunkBytes));
+  await markThinPool(context, pool, await findPool(context.deps, pool));
+}
+
+const poolTags: LvTags = { kind: 'pool', state: 'ready', generation: 0, blank: false };
+
+/** A thin pool put together of parts has no tags: with this it counts. */
+async function markThinPool(context: LvmContext, pool: PoolRef, found: FoundGroup): Promise<void> {
+  const lv = found.entries.unmarkedThinPool;
+  if (lv) await context.retag('pool.thin-mark', pool, found, { lv, tags: poolTags }, poolTags);
 }
 
 /** Activates the thin pool, so that its state can be observed; one that the kernel has given up is repaired first. */
