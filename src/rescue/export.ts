@@ -1,10 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { behind } from '../engines/encrypted/identity.ts';
 import type { ByteRange, Kernel } from '../host/kernel.ts';
 import { formatBytes } from '../lib/quantity.ts';
 import { AzekuraError } from '../model/errors.ts';
 import type { Chosen } from './choose.ts';
+import { decrypt, headerOf } from './decrypt.ts';
 import { openGroupData } from './group-data.ts';
 import type { Session } from './holdings.ts';
 import { checkInterrupted } from './interrupt.ts';
@@ -33,8 +35,12 @@ export async function exportVolume(options: ExportOptions): Promise<ExportResult
     });
   }
   return withChosen(options, async ({ view, chosen, session, warnings }) => {
-    const sizeBytes = chosen.snapshot?.sizeBytes ?? chosen.volume.sizeBytes;
-    const { source, ranges, dataBytes } = await openSource(view, chosen, session, options, sizeBytes);
+    const storedBytes = chosen.snapshot?.sizeBytes ?? chosen.volume.sizeBytes;
+    const stored = await openSource(view, chosen, session, options, storedBytes);
+    const { source, ranges, dataBytes, sizeBytes } = await asWanted(options, view, chosen, session, {
+      ...stored,
+      sizeBytes: storedBytes,
+    });
     const { availableBytes } = await target.statfs(dirname(to));
     if (dataBytes > availableBytes) {
       throw new AzekuraError(
@@ -67,6 +73,42 @@ export async function exportVolume(options: ExportOptions): Promise<ExportResult
       throw error;
     }
   });
+}
+
+interface Source {
+  readonly source: string;
+  readonly ranges: readonly ByteRange[];
+  readonly dataBytes: number;
+  readonly sizeBytes: number;
+}
+
+/** With a key what is stored is decrypted; without, it is exported as it is stored. */
+async function asWanted(
+  options: ExportOptions,
+  view: PoolView,
+  chosen: Chosen,
+  session: Session,
+  stored: Source,
+): Promise<Source> {
+  const headerBytes = headerOf(chosen);
+  if (headerBytes === undefined || options.keyFile === undefined) return stored;
+  const volume = chosen.volume.identity?.name ?? chosen.volume.volumeId;
+  const { device } = await decrypt(options, view.kernel, session, {
+    path: stored.source,
+    headerBytes,
+    volume,
+    readOnly: true,
+  });
+  const ranges = stored.ranges.flatMap((range) => behind(range, headerBytes));
+  return {
+    source: device,
+    ranges,
+    dataBytes: Math.min(
+      stored.dataBytes,
+      ranges.reduce((sum, range) => sum + range.lengthBytes, 0),
+    ),
+    sizeBytes: stored.sizeBytes - headerBytes,
+  };
 }
 
 /** The bytes to copy, and how many of them are data. What a device has not allocated reads as zeroes, and stays a hole. */

@@ -28,6 +28,8 @@ export const HoldingsFile = z.object({
   snapshotId: z.string().optional(),
   filesystem: z.string().optional(),
   volumeLoop: z.object({ device: z.string(), file: z.string() }).optional(),
+  /** Name of the mapping that decrypts what the loop device shows. */
+  mapping: z.string().optional(),
   /** Folder of the copy whose journal is replayed. */
   copyDir: z.string().optional(),
   /** A volume group, or what was made to read it. */
@@ -37,6 +39,11 @@ export const HoldingsFile = z.object({
 });
 export type HoldingsFile = z.infer<typeof HoldingsFile>;
 export type Holdings = Omit<HoldingsFile, 'formatVersion' | 'pid'>;
+
+/** The device that is mounted. */
+export function shownDevice({ mapping, volumeLoop }: Holdings): string | undefined {
+  return mapping === undefined ? volumeLoop?.device : `/dev/mapper/${mapping}`;
+}
 
 export interface Session {
   readonly id: string;

@@ -3,13 +3,14 @@ import type { Kernel } from '../host/kernel.ts';
 import { makeCause } from '../model/cause.ts';
 import { AzekuraError, blamed } from '../model/errors.ts';
 import { choose } from './choose.ts';
+import { decrypt, headerOf } from './decrypt.ts';
 import { openGroupData } from './group-data.ts';
-import type { Session } from './holdings.ts';
-import type { MountOptions, MountResult, UnmountOptions } from './report.ts';
+import { type Session, shownDevice } from './holdings.ts';
+import type { MountOptions, MountResult, RescuedVolume, UnmountOptions } from './report.ts';
 import { scan } from './scan.ts';
 import { listSessions } from './session.ts';
 import type { PoolView } from './view.ts';
-import { withChosen } from './with-chosen.ts';
+import { type Opened, withChosen } from './with-chosen.ts';
 
 /**
  * Shows the file system of a volume or snapshot read-only at a folder. Repeating it with the same target and choice is
@@ -29,26 +30,53 @@ export async function mountVolume(options: MountOptions): Promise<MountResult> {
     const original = view.group
       ? (await openGroupData({ ...view, group: view.group }, chosen.file, session, options)).path
       : `${view.root}/${chosen.file}`;
+    const headerBytes = headerOf(chosen);
+    if (headerBytes !== undefined)
+      return mountEncrypted(options, kernel, { view, chosen, session, warnings }, { original, headerBytes });
     const probe = await view.kernel.probeFilesystem(original);
-    if (!probe || (probe.filesystem !== 'xfs' && probe.filesystem !== 'ext4')) {
-      throw new AzekuraError(
-        'FailedPrecondition',
-        `volume "${volume.identity?.name ?? volume.volumeId}" holds no ext4 or XFS file system`,
-        {
-          next: 'write its bytes to a file with `azekura rescue export`',
-        },
-      );
-    }
-    const replay = options.replay === true && !probe.clean;
-    if (!probe.clean && !replay) warnings.push(uncleanWarning);
+    const filesystem = mountable(probe, volume);
+    const replay = options.replay === true && !probe?.clean;
+    if (!probe?.clean && !replay) warnings.push(uncleanWarning);
     const file = replay ? await copyForReplay(view, original, session) : original;
     const { device } = await view.kernel.attachLoop(file, { readOnly: !replay, directIo: false });
-    const { filesystem } = probe;
     const ids = { volumeId: volume.volumeId, ...(snapshot ? { snapshotId: snapshot.snapshotId } : {}) };
     await session.note({ volumeLoop: { device, file }, target, filesystem, ...ids });
     await kernel.makeMountPoint(target, 'directory');
     await kernel.mount({ source: device, target, filesystem, options: mountOptions(filesystem, replay) });
     return { target, device, filesystem, volume, ...(snapshot ? { snapshot } : {}), warnings };
+  });
+}
+
+/** What is stored cannot be looked at before it is open: with a replay a copy is opened in any case. */
+async function mountEncrypted(
+  options: MountOptions,
+  kernel: Kernel,
+  { view, chosen, session, warnings }: Opened,
+  { original, headerBytes }: { readonly original: string; readonly headerBytes: number },
+): Promise<MountResult> {
+  const { volume, snapshot } = chosen;
+  const { target } = options;
+  const replay = options.replay === true;
+  const path = replay ? await copyForReplay(view, original, session) : original;
+  const label = volume.identity?.name ?? volume.volumeId;
+  const stored = { path, headerBytes, volume: label, readOnly: !replay };
+  const { device } = await decrypt(options, view.kernel, session, stored);
+  const probe = await view.kernel.probeFilesystem(device);
+  const filesystem = mountable(probe, volume);
+  if (!probe?.clean && !replay) warnings.push(uncleanWarning);
+  const ids = { volumeId: volume.volumeId, ...(snapshot ? { snapshotId: snapshot.snapshotId } : {}) };
+  await session.note({ target, filesystem, ...ids });
+  await kernel.makeMountPoint(target, 'directory');
+  await kernel.mount({ source: device, target, filesystem, options: mountOptions(filesystem, replay) });
+  return { target, device, filesystem, volume, ...(snapshot ? { snapshot } : {}), warnings };
+}
+
+/** @throws AzekuraError FailedPrecondition for what is no file system of ours */
+function mountable(probe: { readonly filesystem: string } | undefined, volume: RescuedVolume): 'xfs' | 'ext4' {
+  if (probe?.filesystem === 'xfs' || probe?.filesystem === 'ext4') return probe.filesystem;
+  const name = volume.identity?.name ?? volume.volumeId;
+  throw new AzekuraError('FailedPrecondition', `volume "${name}" holds no ext4 or XFS file system`, {
+    next: 'write its bytes to a file with `azekura rescue export`',
   });
 }
 
@@ -85,7 +113,7 @@ async function findPresent(options: MountOptions): Promise<MountResult | undefin
   const mounts = await host.mounts();
   for (const session of await listSessions(options)) {
     const held = session.holdings();
-    const device = held.volumeLoop?.device;
+    const device = shownDevice(held);
     if (held.target !== target || device === undefined || held.filesystem === undefined) continue;
     if (!mounts.some((mount) => mount.target === target && mount.source === device)) continue;
     const { volumes } = await scan({ ...options, paths: [options.path] });

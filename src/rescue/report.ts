@@ -85,6 +85,8 @@ export interface VolumeChoice {
   readonly volume: string;
   /** Name or id of one of its snapshots. */
   readonly snapshot?: string;
+  /** File with the key of an encrypted volume. */
+  readonly keyFile?: string;
 }
 
 export interface MountOptions extends RescueDeps, VolumeChoice {

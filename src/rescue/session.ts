@@ -2,8 +2,9 @@ import type { Host } from '../host/host.ts';
 import type { Kernel } from '../host/kernel.ts';
 import { shortId } from '../lib/id.ts';
 import type { Logger } from '../lib/log.ts';
+import { closeDecrypted } from './decrypt.ts';
 import { closeGroupData } from './group-data.ts';
-import { defaultScratchDir, type Holdings, HoldingsFile, type Session } from './holdings.ts';
+import { defaultScratchDir, type Holdings, HoldingsFile, type Session, shownDevice } from './holdings.ts';
 
 interface SessionDeps {
   readonly host: Host;
@@ -41,12 +42,13 @@ function makeSession(deps: SessionDeps, id: string, start: HoldingsFile, onDisk 
 
 /** The order matters: each layer is held by the one above it. */
 async function giveBack(host: Host, kernel: Kernel, held: Holdings): Promise<void> {
-  const { target, volumeLoop, copyDir, group, poolMount, poolLoop } = held;
+  const { target, volumeLoop, mapping, copyDir, group, poolMount, poolLoop } = held;
   if (target !== undefined && volumeLoop !== undefined) {
     const mounts = await host.mounts();
-    if (mounts.some((mount) => mount.target === target && mount.source === volumeLoop.device))
+    if (mounts.some((mount) => mount.target === target && mount.source === shownDevice(held)))
       await kernel.unmount(target);
   }
+  if (mapping !== undefined) await closeDecrypted(host, mapping);
   if (volumeLoop) await kernel.detachLoop(volumeLoop.device, volumeLoop.file);
   if (copyDir !== undefined) await kernel.removeTree(copyDir);
   if (group) await closeGroupData(host, group);
@@ -80,7 +82,7 @@ export async function releaseLeftovers(deps: SessionDeps): Promise<void> {
   for (const session of await listSessions(deps)) {
     const held = session.holdings() as HoldingsFile;
     if (isAlive(held.pid)) continue;
-    if (mounts.some((mount) => mount.target === held.target && mount.source === held.volumeLoop?.device)) continue;
+    if (mounts.some((mount) => mount.target === held.target && mount.source === shownDevice(held))) continue;
     try {
       await session.release();
     } catch (error) {

@@ -9,7 +9,7 @@ import { scan } from './scan.ts';
 import { beginSession, releaseAfterFailure, releaseLeftovers } from './session.ts';
 import type { PoolView } from './view.ts';
 
-interface Opened {
+export interface Opened {
   readonly view: PoolView;
   readonly chosen: Chosen;
   readonly session: Session;

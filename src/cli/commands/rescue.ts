@@ -11,6 +11,7 @@ import { formatTable, printableText } from '../table.ts';
 
 interface Options {
   readonly snapshot?: string;
+  readonly keyFile?: string;
   readonly replay?: boolean;
   readonly writable?: boolean;
   readonly force?: boolean;
@@ -33,6 +34,7 @@ export function register(group: Command, context: Context): void {
     .command('mount <path> <volume> <target>')
     .summary('mount a volume or snapshot read-only')
     .option('--snapshot <snapshot>', 'a snapshot of the volume')
+    .option('--key-file <file>', 'the key of an encrypted volume')
     .option('--replay', 'replay the journal on a copy; the original stays as it is')
     .option('--writable', 'allow changes of the place: replays the journal of its file system')
     .action(async (path: string, volume: string, target: string, options: Options) =>
@@ -43,6 +45,7 @@ export function register(group: Command, context: Context): void {
           volume,
           target: resolve(target),
           ...(options.snapshot ? { snapshot: options.snapshot } : {}),
+          ...(options.keyFile ? { keyFile: resolve(options.keyFile) } : {}),
           ...(options.replay ? { replay: true } : {}),
         });
         if (isData(context)) return printData(context, result);
@@ -73,6 +76,7 @@ export function register(group: Command, context: Context): void {
     .command('export <path> <volume> <file>')
     .summary('write a volume or snapshot to a raw image file')
     .option('--snapshot <snapshot>', 'a snapshot of the volume')
+    .option('--key-file <file>', 'the key of an encrypted volume')
     .option('--force', 'replace the file when it is there')
     .option('--writable', 'allow changes of the place: replays the journal of its file system')
     .action(async (path: string, volume: string, file: string, options: Options) =>
@@ -86,6 +90,7 @@ export function register(group: Command, context: Context): void {
           volume,
           to: resolve(file),
           ...(options.snapshot ? { snapshot: options.snapshot } : {}),
+          ...(options.keyFile ? { keyFile: resolve(options.keyFile) } : {}),
           ...(options.force ? { force: true } : {}),
           ...(terminal.errIsTty ? { onProgress } : {}),
         });

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { headerBytes } from '../../host/luks/argv.ts';
-import type { EncryptionLayer, SnapshotIdentity, VolumeIdentity, VolumeOnDisk } from '../contract.ts';
+import type { ByteRange, EncryptionLayer, SnapshotIdentity, VolumeIdentity, VolumeOnDisk } from '../contract.ts';
 
 /*
  * On the disk sizeBytes is what the engine stores, header included, and the layer's notes stand with the identity. Above
@@ -68,4 +68,11 @@ export function luksUuid(volumeId: string): string {
   const hex = createHash('sha256').update(`encryption of ${volumeId}`).digest('hex');
   const variant = ((Number.parseInt(hex.slice(16, 18), 16) & 0x3f) | 0x80).toString(16);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(18, 20)}-${hex.slice(20, 32)}`;
+}
+
+/** The part of a range of what is stored that lies behind the header, counted from there. */
+export function behind({ offsetBytes, lengthBytes }: ByteRange, header: number): readonly ByteRange[] {
+  const end = offsetBytes + lengthBytes - header;
+  const start = Math.max(0, offsetBytes - header);
+  return end > start ? [{ offsetBytes: start, lengthBytes: end - start }] : [];
 }

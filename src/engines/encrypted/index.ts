@@ -1,14 +1,6 @@
 import { AzekuraError } from '../../model/errors.ts';
-import type {
-  ByteRange,
-  Engine,
-  EngineDefinition,
-  EngineDiff,
-  EngineSnapshots,
-  RangePage,
-  SnapshotRef,
-} from '../contract.ts';
-import { inwardSnapshot, layerOf, outwardOnDisk, outwardSnapshot } from './identity.ts';
+import type { Engine, EngineDefinition, EngineDiff, EngineSnapshots, RangePage, SnapshotRef } from '../contract.ts';
+import { behind, inwardSnapshot, layerOf, outwardOnDisk, outwardSnapshot } from './identity.ts';
 import { type EncryptedContext, type EncryptionOptions, encryptedVolumes } from './volumes.ts';
 
 export { outwardOnDisk } from './identity.ts';
@@ -97,7 +89,7 @@ export function diffOfVolumes(inner: Engine, diff: EngineDiff): EngineDiff {
     const before = await headerOf(ref);
     const { ranges, nextBytes } = await ask({ ...page, fromBytes: page.fromBytes + before });
     return {
-      ranges: ranges.flatMap((range) => above(range, before)),
+      ranges: ranges.flatMap((range) => behind(range, before)),
       ...(nextBytes === undefined ? {} : { nextBytes: Math.max(0, nextBytes - before) }),
     };
   };
@@ -105,11 +97,4 @@ export function diffOfVolumes(inner: Engine, diff: EngineDiff): EngineDiff {
     allocated: (ref, page) => shifted(ref, page, (inside) => diff.allocated(ref, inside)),
     changed: (base, target, page) => shifted(target, page, (inside) => diff.changed(base, target, inside)),
   };
-}
-
-/** The part of a range that lies behind the header, counted from there. */
-function above({ offsetBytes, lengthBytes }: ByteRange, before: number): readonly ByteRange[] {
-  const end = offsetBytes + lengthBytes - before;
-  const start = Math.max(0, offsetBytes - before);
-  return end > start ? [{ offsetBytes: start, lengthBytes: end - start }] : [];
 }
