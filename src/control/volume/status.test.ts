@@ -26,7 +26,7 @@ const volume = {
 const replica = {
   metadata,
   spec: {},
-  status: ReplicaStatus.parse({ phase: 'Ready', sizeBytes: grownBytes }),
+  status: ReplicaStatus.parse({ observedGeneration: 2, phase: 'Ready', sizeBytes: grownBytes }),
 } as unknown as Replica;
 
 /** A mount on the node whose file system has the size that it had before the volume grew. */
@@ -70,5 +70,16 @@ describe('the phase of a volume whose copy has grown', () => {
     expect(phase(mounted({}, { phase: 'Failed' }))).toBe('Ready');
     const causes = [makeCause('FilesystemGrowthBlocked', { volume: 'db', problem: 'not permitted' })];
     expect(phase(mounted({}, { causes }))).toBe('Ready');
+  });
+});
+
+describe('the causes of a volume', () => {
+  const causes = [makeCause('InUse', { what: 'volume db', holder: 'somebody' })];
+  const causesOf = (copy: Replica) => volumeStatus(volume, [copy], [], [], '2026-01-01T00:00:00Z').causes;
+
+  it('are those of its copy, until that is asked for something else and has not looked since', () => {
+    const suffering = { ...replica, status: { ...replica.status, causes } };
+    expect(causesOf(suffering)).toEqual(causes);
+    expect(causesOf({ ...suffering, metadata: { ...metadata, generation: 3 } })).toEqual([]);
   });
 });

@@ -20,7 +20,7 @@ export function volumeStatus(
   const used = staying.findLast((replica) => replica.status.sizeBytes > 0) ?? staying[0];
   const causes = [
     ...own,
-    ...staying.flatMap((replica) => replica.status.causes),
+    ...staying.flatMap(causesNow),
     ...attachments.flatMap((attachment) => attachment.status.causes),
   ];
   const { status } = volume;
@@ -65,6 +65,11 @@ function phaseOf(
   if (attachments.some((attachment) => isToGrow(attachment, used.status.sizeBytes))) return 'Expanding';
   if (used.status.phase !== 'Ready') return status.phase === 'Ready' ? 'Ready' : 'Creating';
   return causes.some((cause) => cause.code === 'BackingMissing') ? 'Failed' : 'Ready';
+}
+
+/** What a copy suffered before it was asked for something else says nothing of that: it speaks again once it has looked. */
+function causesNow({ metadata, status }: Replica): readonly Cause[] {
+  return status.observedGeneration < metadata.generation ? [] : status.causes;
 }
 
 /** Whether a mounted file system has yet to follow its volume, and can: whoever waits for a larger volume waits for its file system. */
