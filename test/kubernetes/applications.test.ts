@@ -133,7 +133,7 @@ describe.skipIf(missing)(`applications${missing ? ` (skipped: ${missing})` : ''}
     };
     await sql('create table posts (title text)');
     await sql("insert into posts select 'post ' || n from generate_series(1, 1000) n");
-    await space.exec('deploy/web', 'sh', '-c', 'echo picture >/data/upload && sync');
+    await space.exec('deploy/web', 'sh', '-c', 'echo picture >/data/upload && sync /data/upload');
 
     await space.kubectl('delete', 'pods', '--all', '--wait=true');
     await space.wait('condition=Available', 'deployment/database', 'deployment/web');

@@ -346,7 +346,7 @@ function claim(name: string): object {
 
 /** Writes a line every 100 ms, each of them durable before the next. */
 function pod(name: string, source: object): object {
-  const script = `: while-${name}-runs; echo start >>/v/log; while true; do echo line >>/v/log; sync; sleep 0.1; done`;
+  const script = `: while-${name}-runs; echo start >>/v/log; while true; do echo line >>/v/log; sync /v/log; sleep 0.1; done`;
   const container = {
     name: 'c',
     image: 'localhost/busybox:1',
