@@ -8,6 +8,7 @@ import { startRetryProxy } from '../lab/csi/retry-proxy.ts';
 import { type Daemon, holdings } from '../lab/daemon.ts';
 import { ToolMissing } from '../lab/go.ts';
 import { buildSanity, mendedSpec } from '../lab/sanity/build.ts';
+import { readSanityReport, type SanityReport } from '../lab/sanity/report.ts';
 import { Cleanup, eventually, sleep } from '../lab/workbench.ts';
 import { csiSocketPath } from '../src/csi/index.ts';
 
@@ -41,12 +42,8 @@ beforeAll(async () => {
 });
 afterAll(() => cleanup.run());
 
-interface Report {
+interface Report extends SanityReport {
   readonly exitCode: number | null;
-  readonly passed: readonly string[];
-  readonly failed: readonly string[];
-  readonly skipped: readonly string[];
-  readonly pending: readonly string[];
   readonly output: string;
 }
 
@@ -105,28 +102,7 @@ async function sanity(
   child.stdout.on('data', (data: Buffer) => (output += data.toString()));
   child.stderr.on('data', (data: Buffer) => (output += data.toString()));
   const exitCode = await new Promise<number | null>((resolve) => child.once('exit', resolve));
-  const suites = JSON.parse(readFileSync(path.join(folder, 'report.json'), 'utf8')) as {
-    SpecReports: { State: string; LeafNodeType: string; LeafNodeText: string; ContainerHierarchyTexts: string[] }[];
-  }[];
-  const all = suites.flatMap((suite) => suite.SpecReports).filter((spec) => spec.LeafNodeType === 'It');
-  const named = (state: string) =>
-    all
-      .filter((spec) =>
-        state === 'failed' ? !['passed', 'skipped', 'pending'].includes(spec.State) : spec.State === state,
-      )
-      .map((spec) =>
-        state === 'pending'
-          ? spec.LeafNodeText
-          : [...(spec.ContainerHierarchyTexts ?? []), spec.LeafNodeText].join(' › '),
-      );
-  return {
-    exitCode,
-    passed: named('passed'),
-    failed: named('failed'),
-    skipped: named('skipped'),
-    pending: named('pending'),
-    output,
-  };
+  return { exitCode, output, ...readSanityReport(path.join(folder, 'report.json')) };
 }
 
 const canary = 'sanity-c4n4ry-77';

@@ -1,5 +1,7 @@
 /** Our chart and images on a running lab, as a user would install them. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parse } from 'yaml';
 import { binary, snapshotCrds } from './binaries.ts';
 import type { Cluster } from './cluster.ts';
 import { until } from './exec.ts';
@@ -61,7 +63,7 @@ const driverSidecars = (): readonly string[] => sidecarImages.filter((name) => n
 export interface InstallOptions {
   /** Laid over the lab's values, key by key on the first level. */
   readonly values?: Readonly<Record<string, unknown>>;
-  /** Another chart than this checkout's. */
+  /** Another chart than this checkout's; gets those values that it knows. */
   readonly chart?: string;
   readonly timeoutSeconds?: number;
 }
@@ -69,10 +71,14 @@ export interface InstallOptions {
 /** `helm upgrade --install`, and waits until everything of it is ready. */
 export async function installChart(cluster: Cluster, options: InstallOptions = {}): Promise<void> {
   await cluster.kubectl(['apply', '-f', join(projectRoot, 'deploy/namespace.yaml')]);
-  const values = { ...labValues(), ...options.values };
+  const chart = options.chart ?? chartFolder;
+  // An older chart refuses values that it does not know.
+  const known = Object.keys(parse(readFileSync(join(chart, 'values.yaml'), 'utf8')) as object);
+  const all = Object.entries({ ...labValues(), ...options.values });
+  const values = Object.fromEntries(all.filter(([name]) => known.includes(name)));
   await cluster.helm(
     [
-      ...['upgrade', '--install', release, options.chart ?? chartFolder, '--namespace', systemNamespace],
+      ...['upgrade', '--install', release, chart, '--namespace', systemNamespace],
       ...['--values', '-', '--wait', '--timeout', `${options.timeoutSeconds ?? 180}s`],
     ],
     { input: JSON.stringify(values), timeoutMs: 300_000 },

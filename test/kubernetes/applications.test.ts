@@ -5,7 +5,7 @@ import { until } from '../../lab/kubernetes/exec.ts';
 import { imageArchive } from '../../lab/kubernetes/image/catalog.ts';
 import { postgresImage, postgresVersion } from '../../lab/kubernetes/image/postgres.ts';
 import { labMissing } from '../../lab/kubernetes/index.ts';
-import { Space, sharedLab, volumesOnNode } from './kit.ts';
+import { Space, sharedLab, traces } from './kit.ts';
 
 const missing =
   labMissing({ nodes: 3 }) ?? (postgresVersion() === undefined ? 'PostgreSQL is not installed' : undefined);
@@ -92,18 +92,9 @@ describe.skipIf(missing)(`applications${missing ? ` (skipped: ${missing})` : ''}
     return items.filter((volume) => volume.spec.claimRef?.namespace === space.name);
   }
 
-  /** Everything of volumes, in the API and on the nodes. */
-  async function traces(): Promise<{ volumes: string; onNodes: readonly string[] }> {
-    const onNodes = await Promise.all(cluster.nodes.map((node) => volumesOnNode(cluster, node)));
-    return {
-      volumes: await cluster.kubectl(['get', 'volumes.azekura.dev,replicas.azekura.dev', '-o', 'name']),
-      onNodes: onNodes.flat(),
-    };
-  }
-
   it('keeps a web application and its database over the loss of their pods, and leaves nothing when it is deleted', async () => {
     const space = await Space.create(cluster, 'blog');
-    const before = await traces();
+    const before = await traces(cluster);
     await space.apply(
       secret,
       claim('database', '20Gi'),
@@ -157,7 +148,7 @@ describe.skipIf(missing)(`applications${missing ? ` (skipped: ${missing})` : ''}
       'the end of their files and loop devices',
       120_000,
       async () => {
-        expect(JSON.stringify(await traces())).toBe(JSON.stringify(before));
+        expect(await traces(cluster)).toBe(before);
         return true;
       },
       500,

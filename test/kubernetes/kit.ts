@@ -110,3 +110,14 @@ export async function volumesOnNode(cluster: Cluster, node: string): Promise<rea
     ...loops.split('\n').filter((line) => line.includes(`${folder}/`) && line.includes('/volumes/')),
   ];
 }
+
+/** Everything of volumes, in the API and on the nodes, as one text to compare. */
+export async function traces(cluster: Cluster): Promise<string> {
+  const kinds = 'volumes.azekura.dev,replicas.azekura.dev,attachments.azekura.dev,snapshots.azekura.dev';
+  const [objects, kubernetes, ...onNodes] = await Promise.all([
+    cluster.kubectl(['get', kinds, '-o', 'name']),
+    cluster.kubectl(['get', 'persistentvolumes,volumeattachments', '-o', 'name']),
+    ...cluster.nodes.map(async (node) => (await volumesOnNode(cluster, node)).join('\n')),
+  ]);
+  return [objects, kubernetes, ...onNodes].join('\n');
+}

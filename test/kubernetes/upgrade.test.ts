@@ -1,0 +1,108 @@
+/** Uninstall, install of the previous commit's chart, upgrade to this one's: under volumes that are mounted and written. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Cluster } from '../../lab/kubernetes/cluster.ts';
+import { run, tryRun, until } from '../../lab/kubernetes/exec.ts';
+import { azekuraArchive } from '../../lab/kubernetes/image/azekura.ts';
+import { labMissing } from '../../lab/kubernetes/index.ts';
+import { chartFolder, installChart, labValues, systemNamespace, uninstallChart } from '../../lab/kubernetes/install.ts';
+import { projectRoot } from '../../lab/kubernetes/paths.ts';
+import { Space, sharedLab, traces } from './kit.ts';
+import { askFor, remove } from './probe.ts';
+import { classWithoutBin, Writers } from './writers.ts';
+
+const missing = labMissing({ nodes: 3 });
+const className = 'upgrade';
+const git = (...args: string[]): string[] => ['git', '-C', projectRoot, ...args];
+const hasHistory = (await tryRun(git('rev-parse', '--verify', '--quiet', 'HEAD~1:deploy/chart'))).code === 0;
+const previous = hasHistory ? "the previous commit's chart" : "this commit's chart, since a shallow clone has no other";
+
+describe.skipIf(missing)(`a release${missing ? ` (skipped: ${missing})` : ''}`, { timeout: 300_000 }, () => {
+  let cluster: Cluster;
+  let space: Space;
+  let writers: Writers;
+  let before: string;
+  let folder: string;
+  let objects: string;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(path.join(tmpdir(), 'azekura-chart-'));
+    cluster = await sharedLab();
+    before = await traces(cluster);
+    // The same program under another tag: two builds would take minutes, and what is to be seen is the change of pods.
+    await cluster.loadImages([await azekuraArchive('previous')]);
+    space = await Space.create(cluster, 'upgrade');
+    await space.apply(classWithoutBin(className));
+    writers = await Writers.start(space, className);
+  }, 600_000);
+  afterAll(() => {
+    if (folder) rmSync(folder, { recursive: true });
+  });
+
+  /** Names and uids of what describes the data. */
+  const kept = (): Promise<string> =>
+    cluster.kubectl([
+      ...['get', 'pools.azekura.dev,volumes.azekura.dev,replicas.azekura.dev,attachments.azekura.dev'],
+      ...['-o', 'jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.uid}{"\\n"}{end}'],
+    ]);
+
+  async function untouched(): Promise<void> {
+    await writers.progress();
+    expect(writers.errors()).toEqual([]);
+    expect(await writers.restarts()).toBe(0);
+  }
+
+  async function probe(name: string): Promise<void> {
+    await askFor(space, { name, className });
+    await space.wait('condition=Ready', `pod/${name}`);
+    await remove(space, name);
+  }
+
+  it('ends at once, keeps all objects and data, and leaves mounted volumes to their pods', async () => {
+    objects = await kept();
+    await uninstallChart(cluster);
+    await until(
+      'the end of our pods',
+      60_000,
+      async () => {
+        const pods = await cluster.kubectl(['-n', systemNamespace, 'get', 'pods', '-o', 'name']);
+        return pods.trim() === '';
+      },
+      1_000,
+    );
+    await untouched();
+    expect(await kept()).toBe(objects);
+    expect(await cluster.kubectl(['get', 'crd', '-o', 'name'])).toContain('volumes.azekura.dev');
+  });
+
+  it(`is taken up by an install of ${previous}`, async () => {
+    const chart = hasHistory ? path.join(folder, 'deploy/chart') : chartFolder;
+    if (hasHistory) {
+      const archive = path.join(folder, 'chart.tar');
+      await run(git('archive', '--output', archive, 'HEAD~1', 'deploy/chart'));
+      await run(['tar', '-xf', archive, '-C', folder]);
+    }
+    await installChart(cluster, { chart, values: labValues('previous') });
+    await untouched();
+    expect(await kept()).toBe(objects);
+    await probe('previous');
+  });
+
+  it('is upgraded to this one without an error of reading or writing', async () => {
+    await installChart(cluster, { values: labValues() });
+    const images = '-o=jsonpath={.items[*].spec.containers[0].image}';
+    const image = await cluster.kubectl(['-n', systemNamespace, 'get', 'pods', images]);
+    expect(new Set(image.split(' '))).toEqual(new Set(['localhost/azekura:1']));
+    await untouched();
+    expect(await kept()).toBe(objects);
+    await probe('upgraded');
+  });
+
+  it('has lost nothing, and leaves nothing of what is deleted', async () => {
+    expect(await writers.lost()).toEqual([]);
+    await cluster.kubectl(['delete', 'namespace', space.name, '--wait=true'], { timeoutMs: 180_000 });
+    await expect.poll(() => traces(cluster), { timeout: 150_000, interval: 1_000 }).toBe(before);
+  });
+});
