@@ -11,7 +11,8 @@ import { PoolStock } from './stock.ts';
 
 export const gibibyte = 2 ** 30;
 
-const meta = (name: string, labels: Record<string, string> = {}) => ({
+/** The metadata of any object. */
+export const meta = (name: string, labels: Record<string, string> = {}) => ({
   name,
   uid: name,
   resourceVersion: '1',

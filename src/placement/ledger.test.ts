@@ -2,20 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Policy } from '../model/policy.ts';
 import { ReplicaSpec, ReplicaStatus } from '../model/replica.ts';
+import { meta } from './fixture.ts';
 import { Ledger, ledger, ledgerEntry } from './ledger.ts';
 
 function replica(name: string, sizeBytes: number, provisioning: 'thin' | 'thick', sizeNow: number) {
-  const metadata = {
-    name,
-    uid: name,
-    resourceVersion: '1',
-    generation: 1,
-    creationTimestamp: '2026-01-01T00:00:00.000Z',
-    finalizers: [],
-    ownerReferences: [],
-    labels: {},
-    annotations: {},
-  };
+  const metadata = meta(name);
   const spec = ReplicaSpec.parse({
     volumeName: 'v',
     volumeUid: 'u',

@@ -1,8 +1,8 @@
 import type { LuksKey } from '../../host/luks/run.ts';
 import { AzekuraError } from '../../model/errors.ts';
 
-/** Shorter ones are guessed. */
-const shortestBytes = 16;
+/** Shorter keys are guessed, wherever they come from. */
+export const shortestKeyBytes = 16;
 /** What one reads as a key, and a page of a Secret holds easily. */
 const longestBytes = 4_096;
 
@@ -52,10 +52,10 @@ export class KeyRing {
 }
 
 function checkLength(key: Uint8Array): void {
-  if (key.length >= shortestBytes && key.length <= longestBytes) return;
+  if (key.length >= shortestKeyBytes && key.length <= longestBytes) return;
   throw new AzekuraError(
     'InvalidArgument',
-    `a key of ${key.length} bytes cannot be used: it must have ${shortestBytes} to ${longestBytes} bytes`,
+    `a key of ${key.length} bytes cannot be used: it must have ${shortestKeyBytes} to ${longestBytes} bytes`,
     { next: 'make one with `openssl rand -base64 48`' },
   );
 }

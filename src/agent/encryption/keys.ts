@@ -3,7 +3,7 @@ import type { LuksKey } from '../../host/luks/run.ts';
 import { makeCause } from '../../model/cause.ts';
 import { type AzekuraError, blamed } from '../../model/errors.ts';
 import type { Replica } from '../../model/kinds.ts';
-import type { KeyRing } from './key-ring.ts';
+import { type KeyRing, shortestKeyBytes } from './key-ring.ts';
 
 /** Where keys are looked for. */
 export interface KeyPlaces {
@@ -11,9 +11,6 @@ export interface KeyPlaces {
   readonly host: Pick<Host, 'kernel'>;
   readonly nodeName: string;
 }
-
-/** Shorter ones are guessed. */
-const shortestBytes = 16;
 
 /**
  * The keys of a volume, the one that should open it first: those of a change that is under way, what came with a request,
@@ -54,8 +51,8 @@ async function checkFile(places: KeyPlaces, path: string, missing: (problem: str
   // What a link leads to is cryptsetup's to read.
   if (stat.kind === 'symlink') return;
   if (stat.kind !== 'file') throw missing(`${path} is not a file`);
-  if (stat.sizeBytes < shortestBytes)
-    throw missing(`${path} has ${stat.sizeBytes} bytes, and a key has at least ${shortestBytes}`);
+  if (stat.sizeBytes < shortestKeyBytes)
+    throw missing(`${path} has ${stat.sizeBytes} bytes, and a key has at least ${shortestKeyBytes}`);
 }
 
 /** Contained apart from everything else: the file may lie on a server that does not answer. */
