@@ -120,6 +120,8 @@ class StoreMirror implements Mirror {
   async #start(): Promise<void> {
     await Promise.all([...Object.values(this.#here), this.#tasks].map((each) => each.synced));
     for (const kind of mirrorKinds) this.#listen(kind);
+    // A Replica may have gone and the process ended before its Volume: nobody will speak of that one again.
+    for (const { metadata } of (await this.#local.list('Volume')).items) this.#trigger(`Volume/${metadata.name}`);
     this.#tasks.onChange(({ object, type }) => {
       if (type !== 'deleted' && isReportable(object)) this.#trigger(`Task/${object.metadata.name}`);
     });
