@@ -1,7 +1,7 @@
 // What start and test need on the machine before anything of ours can run. Plain Node without dependencies, since
 // node_modules may not exist yet.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -81,6 +81,13 @@ export function requireNodeModules() {
   const lock = path.join(root, 'package-lock.json');
   const mark = path.join(root, 'node_modules', '.package-lock.json');
   if (existsSync(mark) && statSync(mark).mtimeMs >= statSync(lock).mtimeMs) return;
+  const modules = path.join(root, 'node_modules');
+  // npm would empty the folder that the link leads to, which belongs to another checkout.
+  if (lstatSync(modules, { throwIfNoEntry: false })?.isSymbolicLink())
+    fail(
+      'node_modules is a link to another checkout, whose packages are older',
+      'remove the link, or update them there',
+    );
   console.log('Installing npm packages …');
   if (run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']) !== 0)
     fail('npm ci failed', 'read its output above');

@@ -196,7 +196,8 @@ describe('a cache in front of a faulty server', () => {
       }),
       { numRuns: 40 },
     );
-    expect(made.size).toBeGreaterThan(10);
+    // There are fourteen kinds; of 25 times 40 stories the poorest made eleven, so half cannot be chance.
+    expect(made.size).toBeGreaterThan(7);
   }, 120_000);
 
   it('ends where the server ends even when events are lost unnoticed, one periodic list later', async () => {

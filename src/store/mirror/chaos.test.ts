@@ -18,7 +18,7 @@ describe('the mirror', () => {
         bench.line.mend();
         bench.start();
         await expectJoined(bench);
-        await bench.stop();
+        await cleanUp();
       }),
       { numRuns: process.env.AZEKURA_LONG === '1' ? 1_000 : 60 },
     );
