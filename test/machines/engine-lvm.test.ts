@@ -7,14 +7,16 @@ import { runInside } from './run-inside.ts';
 let lab: Lab;
 beforeAll(async () => {
   ensureBuilt();
-  lab = await startMachines({ memory: '1536M', disks: ['6G', '2G'] });
+  lab = await startMachines({ memory: '1536M', disks: ['6G', '2G', '3G'] });
 });
 afterAll(() => lab.down());
 
 const timeout = 20 * 60_000;
 
 describe('the engine lvm on a real kernel', () => {
-  it('keeps the engine contract', { timeout }, () => runInside(lab.machine(1), 'engine-lvm.ts', ['/dev/ubda']));
+  it('keeps the engine contract', { timeout }, () =>
+    runInside(lab.machine(1), 'engine-lvm.ts', ['/dev/ubda', '/dev/ubdc']),
+  );
 
   it('shows no stale bytes, and comes back from a pool full of data or metadata', { timeout }, () =>
     runInside(lab.machine(1), 'lvm-limits.ts', ['/dev/ubdb']),

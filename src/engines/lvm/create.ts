@@ -15,6 +15,7 @@ import { copyInto, zeroDevice } from './bytes.ts';
 import { inUse, type LvmContext, mappedNode, poolFull, roundUp } from './context.ts';
 import { type Entry, volumeName } from './entries.ts';
 import type { FoundGroup } from './find.ts';
+import { createMoved } from './move.ts';
 import { layoutOf, refuseLayout } from './parameters.ts';
 import { overheadOf } from './sizing.ts';
 import { type LvTags, packVolume, unpackSnapshot, unpackVolume, writeTags } from './tags.ts';
@@ -38,6 +39,10 @@ export async function createVolume(context: LvmContext, request: CreateVolume): 
     throw new AzekuraError('FailedPrecondition', `volume ${volume.volumeId} rests in the recycle bin of its pool`, {
       next: 'take it back with `azekura volume undelete`',
     });
+  if (request.source?.kind === 'move') {
+    checkSize(identity, undefined);
+    return createMoved(context, request, request.source.volume);
+  }
   const source = sourceOf(request, found);
   checkSize(identity, source);
   if (identity.provisioning === 'thin') refuseLayout(parameters);
@@ -56,11 +61,11 @@ function isThin({ lv }: Entry): boolean {
 function sourceOf({ source, volume }: CreateVolume, found: FoundGroup): Source | undefined {
   if (!source) return undefined;
   const from = source.kind === 'snapshot' ? source.snapshot : source.volume;
-  if (source.kind === 'move' || from.pool.name !== volume.pool.name)
-    throw new AzekuraError('Unimplemented', 'volumes of the engine lvm cannot be moved to another pool', {
-      next: 'to empty a disk, add another to the same pool and take the first one out',
+  if (from.pool.name !== volume.pool.name)
+    throw new AzekuraError('Unimplemented', 'volumes of the engine lvm are made from what lies in their own pool', {
+      next: 'make it in the pool of its source, and move it with `azekura pool drain`',
     });
-  if (source.kind === 'volume') {
+  if (source.kind !== 'snapshot') {
     const entry = found.entries.volume(source.volume.volumeId);
     if (entry?.tags.state !== 'ready') throw sourceGone(`volume ${source.volume.volumeId}`);
     const identity = unpackVolume(entry.tags.packed);

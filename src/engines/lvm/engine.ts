@@ -29,7 +29,7 @@ export const lvmEngine: EngineDefinition = {
     changedBlocks: true,
     unwrittenIsZero: true,
     onlineExpansion: true,
-    move: 'no',
+    move: 'detached',
     recycle: true,
     rescue: true,
   },

@@ -82,7 +82,11 @@ export class Entries {
       if (kind === 'part' || state === 'new' || state === 'cut' || state === 'gone') return true;
       if (volumeId === undefined) return false;
       if (kind === 'volume') return this.volume(volumeId)?.lv.name !== entry.lv.name;
-      return this.all.some(({ tags }) => tags.kind === 'volume' && tags.volumeId === volumeId && tags.state === 'gone');
+      // Of a volume that is being deleted, or being moved here.
+      const owners = this.#of('volume', volumeId).map(({ tags }) => tags.state);
+      return (
+        owners.includes('gone') || (owners.includes('new') && !owners.some((one) => one === 'ready' || one === 'bin'))
+      );
     });
   }
 

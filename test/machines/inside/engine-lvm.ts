@@ -16,8 +16,8 @@ import { machineHost } from './parts/host.ts';
 const disks = (process.env.AZEKURA_LAB_DISKS ?? '').split(',').filter((path) => path !== '');
 
 async function makeEnv(): Promise<ContractEnv> {
-  const [disk] = disks;
-  if (disk === undefined) throw new Error('AZEKURA_LAB_DISKS names no disk');
+  const [disk, other] = disks;
+  if (disk === undefined || other === undefined) throw new Error('AZEKURA_LAB_DISKS does not name two disks');
   const scratch = mkdtempSync('/tmp/azekura-contract-');
   const host = machineHost();
   const runtimeDir = `${scratch}/run`;
@@ -28,6 +28,7 @@ async function makeEnv(): Promise<ContractEnv> {
     acceptNoJournal: true,
     trial: false,
   };
+  const otherPool: PoolRef = { ...pool, name: 'other', source: { kind: 'disks', disks: [other] } };
   const engine = lvmEngine.create({
     host,
     clock: systemClock,
@@ -41,6 +42,7 @@ async function makeEnv(): Promise<ContractEnv> {
     host,
     runtimeDir,
     pool,
+    otherPool,
     scratch,
     async devices(of) {
       const attached: string[] = [];
@@ -52,15 +54,17 @@ async function makeEnv(): Promise<ContractEnv> {
     },
     async end() {
       await releaseAll(host, scratch);
-      for (const { volumeId } of await engine.pools.list(pool)) {
-        await engine.volumes.detach({ pool, volumeId });
-        await engine.volumes.delete({ pool, volumeId });
+      for (const each of [pool, otherPool]) {
+        for (const { volumeId } of await engine.pools.list(each)) {
+          await engine.volumes.detach({ pool: each, volumeId });
+          await engine.volumes.delete({ pool: each, volumeId });
+        }
+        await engine.pools.destroy(each);
       }
-      await engine.pools.destroy(pool);
       await host.close();
       rmSync(scratch, { recursive: true, force: true });
     },
   };
 }
 
-describeEngineContract('the engine lvm keeps the contract, one disk', lvmEngine, makeEnv);
+describeEngineContract('the engine lvm keeps the contract', lvmEngine, makeEnv);
