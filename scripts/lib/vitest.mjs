@@ -15,14 +15,15 @@ const unfinished = new Set(['pending', 'skipped', 'todo']);
  * @param {object} [options]
  * @param {{ node: string, version: string }} [options.other] the Node that runs it, when it is not this one
  * @param {boolean} [options.holdOutput] because another project is printing
+ * @param {string} [options.shard] only this part of its files: "1/2" is the first of two
  * @returns {Promise<{ passed: number, failed: number, skips: string[], failures: string[], seconds: number }>}
  */
-export async function runVitest(project, { other, holdOutput = false } = {}) {
+export async function runVitest(project, { other, holdOutput = false, shard } = {}) {
   const where = other ? ` on Node ${other.version}` : '';
   const folder = mkdtempSync(path.join(tmpdir(), 'azekura-test-'));
   const report = path.join(folder, 'report.json');
   const started = performance.now();
-  const status = await runProject(project, report, { other, holdOutput });
+  const status = await runProject(project, report, { other, holdOutput, shard });
   const seconds = Math.round((performance.now() - started) / 1000);
   const results = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : undefined;
   rmSync(folder, { recursive: true });
@@ -31,7 +32,7 @@ export async function runVitest(project, { other, holdOutput = false } = {}) {
     for (const test of file.assertionResults) {
       const name = `${path.basename(file.name)}${where}: ${test.fullName}`;
       if (unfinished.has(test.status)) outcome.skips.push(name);
-      else if (test.status === 'failed') outcome.failures.push(name);
+      else if (test.status === 'failed') outcome.failures.push(`${name} (${reason(test)})`);
     }
   }
   outcome.passed = results?.numPassedTests ?? 0;
@@ -43,13 +44,19 @@ export async function runVitest(project, { other, holdOutput = false } = {}) {
   return outcome;
 }
 
+/** The first line of why a test failed: the whole stands far above the summary. */
+function reason({ failureMessages }) {
+  return failureMessages?.[0]?.split('\n')[0].slice(0, 300) ?? 'no reason given';
+}
+
 /** Resolves with the exit code once the process has ended and its output is printed. */
-function runProject(project, report, { other, holdOutput }) {
+function runProject(project, report, { other, holdOutput, shard }) {
   const [program, ...first] = other
     ? [other.node, 'node_modules/vitest/vitest.mjs']
     : ['npx', '--no-install', 'vitest'];
+  const part = shard === undefined ? [] : [`--shard=${shard}`];
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const child = spawn(program, [...first, 'run', '--project', project, ...reporters], {
+  const child = spawn(program, [...first, 'run', '--project', project, ...part, ...reporters], {
     cwd: root,
     stdio: ['ignore', holdOutput ? 'pipe' : 'inherit', holdOutput ? 'pipe' : 'inherit'],
   });
