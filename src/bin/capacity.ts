@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { View } from '../control/index.ts';
-import { CapacityWriter, type ClusterClaims, PodReservations, watchClaims } from '../csi/scheduling/index.ts';
+import { CapacityWriter, type ClusterClaims, Copies, PodReservations, watchClaims } from '../csi/scheduling/index.ts';
 import type { KubeClient, KubeMeta, KubeObject, ResourceType } from '../kube/client.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
@@ -11,6 +11,8 @@ export interface CapacityParts {
   readonly reservations: PodReservations;
   /** Begins to write CSIStorageCapacity objects: the leader alone. @returns ends it */
   writeCapacities(): Promise<() => Promise<void>>;
+  /** Begins to send pods of copies to the node of the source: the leader alone. */
+  sendCopies(): Copies;
   close(): Promise<void>;
 }
 
@@ -72,6 +74,7 @@ export async function startCapacity(deps: {
       });
       return () => writer.close();
     },
+    sendCopies: () => new Copies({ client, claims, view, clock, log }),
     close: async () => {
       reservations.close();
       await claims.close();

@@ -138,6 +138,7 @@ export async function runController(options: ControllerOptions): Promise<number>
     let pools: NodePools | undefined;
     let stopEvents = () => {};
     let claims: Claims | undefined;
+    let copies: { close(): Promise<void> } | undefined;
     const labelsOf = async (name: string) => (await client.find<KubeNode>(nodeType, name))?.metadata.labels;
     let writing: Promise<() => Promise<void>> | undefined;
     const identity = `${options.identity ?? `${hostname()}-${process.pid}`}-${shortId()}`;
@@ -154,6 +155,7 @@ export async function runController(options: ControllerOptions): Promise<number>
         leading = controllers;
         if (options.pools.length > 0)
           pools = startNodePools({ store, view: state, operations, clock, log, rules: options.pools, labelsOf });
+        copies = capacity.sendCopies();
         claims = startClaims({ looks, store, view: state, clock, log });
         stopEvents = startClaimEvents({
           view: state,
@@ -168,7 +170,7 @@ export async function runController(options: ControllerOptions): Promise<number>
       onLost: async () => {
         stopEvents();
         const quiet = writing?.then((stop) => stop()).catch(() => {});
-        await Promise.all([leading?.stop(), pools?.stop(), claims?.stop(), quiet]);
+        await Promise.all([leading?.stop(), pools?.stop(), claims?.stop(), copies?.close(), quiet]);
       },
     });
     shutdown.add('election', () => election.close());

@@ -73,7 +73,10 @@ const matrix = {
         group: '',
         resource: 'persistentvolumes',
       })),
-      { verb: 'patch', group: '', resource: 'persistentvolumeclaims', subresource: 'status', namespace: 'default' },
+      ...[{}, { subresource: 'status' }].map((part) => ({
+        ...{ verb: 'patch', group: '', resource: 'persistentvolumeclaims', namespace: 'default' },
+        ...part,
+      })),
       { verb: 'patch', group: 'storage.k8s.io', resource: 'volumeattachments', subresource: 'status' },
       ...['list', 'watch', 'create', 'patch', 'delete'].map((verb) => ({
         verb,

@@ -11,11 +11,13 @@ import {
   readFileSync,
   realpathSync,
   renameSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { cacheRoot } from '../../go.ts';
 import { run, tryRun } from '../exec.ts';
+import { pruneArchives } from './prune.ts';
 import { Tar } from './tar.ts';
 
 /** One layer. Layers that stay the same are unpacked once by a node, however often the others change. */
@@ -61,11 +63,16 @@ export async function buildImage(image: Image): Promise<string> {
   const name = image.reference.replaceAll(/[^a-z0-9.]+/g, '-');
   const folder = join(cacheRoot(), 'images');
   const file = join(folder, `${name}-${key.digest('hex').slice(0, 12)}.tar`);
-  if (existsSync(file)) return file;
+  if (existsSync(file)) {
+    // What is used stays: see pruneArchives.
+    utimesSync(file, new Date(), new Date());
+    return file;
+  }
   mkdirSync(folder, { recursive: true });
   const scratch = `${file}.${process.pid}`;
   writeFileSync(scratch, archive(image, plans.map(tarOf)));
   renameSync(scratch, file);
+  pruneArchives(folder, name);
   return file;
 }
 

@@ -11,6 +11,7 @@ import {
   keyOf,
   podType,
   type StorageClass,
+  selectedNode,
   storageClassType,
 } from './kinds.ts';
 
@@ -61,9 +62,12 @@ export function watchClaims(client: KubeClient, deps: { readonly log: Logger; re
 /** Ten thousand claims are kept: only what is read. */
 function keptClaim({ metadata, spec }: KubeClaim): KubeClaim {
   const { name, namespace, uid, resourceVersion, deletionTimestamp } = metadata;
+  const node = metadata.annotations?.[selectedNode];
+  const annotations = node && !spec?.volumeName ? { [selectedNode]: node } : undefined;
   return {
-    metadata: { name, ...defined({ namespace, uid, resourceVersion, deletionTimestamp }) },
+    metadata: { name, ...defined({ namespace, uid, resourceVersion, deletionTimestamp, annotations }) },
     spec: defined({
+      dataSource: spec?.volumeName ? undefined : spec?.dataSource,
       storageClassName: spec?.storageClassName,
       volumeName: spec?.volumeName,
       resources: spec?.volumeName ? undefined : { requests: defined({ storage: spec?.resources?.requests?.storage }) },

@@ -10,6 +10,9 @@ export const claimType: ResourceType = {
   namespaced: true,
 };
 
+/** Where kube-scheduler writes the node of a claim that waits for its first pod (k8s.io/component-helpers, storage/volume). */
+export const selectedNode = 'volume.kubernetes.io/selected-node';
+
 export interface KubeClaim extends KubeObject {
   readonly metadata: KubeMeta & {
     readonly annotations?: Readonly<Record<string, string>>;
@@ -19,7 +22,46 @@ export interface KubeClaim extends KubeObject {
     readonly storageClassName?: string;
     readonly volumeName?: string;
     readonly resources?: { readonly requests?: { readonly storage?: string } };
+    /** What it is to be a copy of. */
+    readonly dataSource?: { readonly apiGroup?: string; readonly kind?: string; readonly name?: string };
   };
+}
+
+export const volumeType: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'persistentvolumes',
+  kind: 'PersistentVolume',
+  namespaced: false,
+};
+
+export interface PersistentVolume extends KubeObject {
+  readonly spec: { readonly csi?: { readonly driver: string; readonly volumeHandle: string } };
+}
+
+const snapshotApi = { group: 'snapshot.storage.k8s.io', version: 'v1' } as const;
+
+export const snapshotType: ResourceType = {
+  ...snapshotApi,
+  plural: 'volumesnapshots',
+  kind: 'VolumeSnapshot',
+  namespaced: true,
+};
+
+export interface VolumeSnapshot extends KubeObject {
+  readonly status?: { readonly boundVolumeSnapshotContentName?: string };
+}
+
+export const snapshotContentType: ResourceType = {
+  ...snapshotApi,
+  plural: 'volumesnapshotcontents',
+  kind: 'VolumeSnapshotContent',
+  namespaced: false,
+};
+
+export interface SnapshotContent extends KubeObject {
+  readonly spec: { readonly driver: string };
+  readonly status?: { readonly snapshotHandle?: string };
 }
 
 export const podType: ResourceType = { group: '', version: 'v1', plural: 'pods', kind: 'Pod', namespaced: true };

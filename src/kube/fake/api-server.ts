@@ -85,7 +85,7 @@ export class FakeApiServer {
     if (!present) return void status(response, 404, 'NotFound', `${name} not found`, name);
     const { resourceVersion } = (body as KubeObject | undefined)?.metadata ?? {};
     if (
-      request.method === 'PUT' &&
+      (request.method === 'PUT' || request.method === 'PATCH') &&
       resourceVersion !== undefined &&
       resourceVersion !== present.metadata.resourceVersion
     )
@@ -96,7 +96,7 @@ export class FakeApiServer {
       case 'PUT':
         return void json(response, 200, this.#store('MODIFIED', collection, { ...present, ...(body as KubeObject) }));
       case 'PATCH':
-        return void json(response, 200, this.#store('MODIFIED', collection, { ...present, ...(body as object) }));
+        return void json(response, 200, this.#store('MODIFIED', collection, mergePatch(present, body) as KubeObject));
       default:
         this.#store('DELETED', collection, present);
         return void json(response, 200, { kind: 'Status', status: 'Success' });
@@ -170,6 +170,16 @@ export class FakeApiServer {
 }
 
 /** Whether something lies in a collection, which may be that of all namespaces. */
+/** RFC 7386; of an apply the same is made here. */
+function mergePatch(target: unknown, patch: unknown): unknown {
+  if (patch === null || typeof patch !== 'object' || Array.isArray(patch)) return patch;
+  const merged: Record<string, unknown> = { ...(typeof target === 'object' ? target : {}) };
+  for (const [key, value] of Object.entries(patch))
+    if (value === null) delete merged[key];
+    else merged[key] = mergePatch(merged[key], value);
+  return merged;
+}
+
 function isIn(collection: string, path: string): boolean {
   return path.startsWith(collection) || path.replace(/\/namespaces\/[^/]+/, '').startsWith(collection);
 }
