@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { BlockDeviceInfo } from '../../host/host.ts';
+import type { BlockDeviceInfo, BlockNode } from '../../host/host.ts';
 import { dashed, type LvmLabel } from '../../host/lvm/label.ts';
 import { formatBytes } from '../../lib/quantity.ts';
 import { makeCause } from '../../model/cause.ts';
@@ -33,6 +33,7 @@ export async function checkDisks(
 ): Promise<readonly NewDisk[]> {
   const { disks: labelled } = await readDisks(deps);
   const known = await deps.host.blockDevices();
+  const nodes = await deps.host.blockNodes({ mappedOnly: true });
   const checked: NewDisk[] = [];
   for (const path of paths) {
     const stat = await deps.host.kernel(`disk${path}`).stat(path);
@@ -40,15 +41,24 @@ export async function checkDisks(
       throw blamed('NotFound', makeCause('PoolMissing', { pool: pool.name, place: path }), {
         next: 'attach the disk, and look for its name with lsblk',
       });
-    if (stat.kind !== 'block')
-      throw unusable(`${path} is not a block device (${stat.kind})`, 'name the device itself, not a link to it');
     const info = known.find((one) => one.path === path);
+    const mapped = mapperPath(nodes.find((node) => node.path === path));
+    if (mapped !== undefined)
+      throw unusable(`${path} may be another device after a restart`, `name it as ${mapped}, which stays`);
+    // With udev the names below /dev/mapper are links.
+    if (stat.kind !== 'block' && !(info && path.startsWith('/dev/mapper/')))
+      throw unusable(`${path} is not a block device (${stat.kind})`, 'name the device itself, not a link to it');
     if (!info) throw unusable(`${path} is not known to the kernel as a disk`);
-    const label = labelled.find(({ node }) => node.path === path)?.label;
+    const label = labelled.find(({ node }) => (mapperPath(node) ?? node.path) === path)?.label;
     checked.push({ ...checkDisk(info, confirmedIds, label), prepared: isPrepared(pool, path, label) });
   }
   if (new Set(paths).size !== paths.length) throw unusable('a disk is named twice', 'name each disk once');
   return checked;
+}
+
+/** The lasting name of a device of the device mapper. */
+function mapperPath(node: BlockNode | undefined): string | undefined {
+  return node?.mapped ? `/dev/mapper/${node.mapped.name}` : undefined;
 }
 
 function checkDisk(
@@ -105,8 +115,9 @@ export async function preparedIds(
   const { disks } = await readDisks(deps);
   const prepared = new Set(
     disks
-      .filter(({ node, label }) => paths.includes(node.path) && isPrepared(pool, node.path, label))
-      .map(({ node }) => node.path),
+      .map(({ node, label }) => ({ path: mapperPath(node) ?? node.path, label }))
+      .filter(({ path, label }) => paths.includes(path) && isPrepared(pool, path, label))
+      .map(({ path }) => path),
   );
   if (prepared.size === 0) return [];
   const devices = await deps.host.blockDevices();

@@ -158,11 +158,12 @@ export async function changeDisks(
   found: FoundGroup,
   plan: DiskPlan,
 ): Promise<readonly string[]> {
-  const { group } = found;
   const done: string[] = [];
-  if (group.volumes.some(({ name }) => /^pvmove\d+$/.test(name))) {
-    await context.run('disk.resume', pool, found, pvmoveResume(), { deadlineMs: pieceDeadlineMs });
-    return [`went on with a move in ${group.name} that was interrupted`];
+  const interrupted = movingFrom(found);
+  if (interrupted) {
+    const path = pathOfDisk(found, interrupted);
+    await context.run('disk.resume', pool, found, pvmoveResume(path), { deadlineMs: pieceDeadlineMs });
+    return [`went on with a move from ${path} that was interrupted`];
   }
   for (const pv of plan.cordon) {
     await context.run('disk.cordon', pool, found, pvchangeAllocatable(pathOfDisk(found, pv), false));
@@ -177,6 +178,13 @@ export async function changeDisks(
   if (done.length > 0) return done;
   const [pv] = plan.leave;
   return pv ? [await emptyDisk(context, pool, pv)] : [];
+}
+
+/** The disk that a move, which LVM has noted in the group, is emptying: the first of the two that hold its data. */
+export function movingFrom({ group }: Pick<FoundGroup, 'group'>): PhysicalVolume | undefined {
+  const move = group.volumes.find(({ name }) => /^pvmove\d+$/.test(name));
+  const from = move?.segments[0]?.areas[0]?.on;
+  return group.physical.find(({ key }) => key === from);
 }
 
 async function takeDisk(context: LvmContext, pool: PoolRef, found: FoundGroup, disk: NewDisk): Promise<string> {

@@ -27,7 +27,7 @@ export const pvchangeAllocatable = (device: string, allocatable: boolean): LvmAr
   device,
 ];
 
-/** Moves extents of a disk to the others of the group; interrupted, the command without a device goes on. */
+/** Moves extents of a disk to the others of the group. */
 export const pvmove = (device: string, fromExtent: number, extents: number): LvmArgv => [
   'pvmove',
   yes,
@@ -35,8 +35,12 @@ export const pvmove = (device: string, fromExtent: number, extents: number): Lvm
   '1',
   `${device}:${fromExtent}-${fromExtent + extents - 1}`,
 ];
-/** Goes on with a move that was interrupted. */
-export const pvmoveResume = (): LvmArgv => ['pvmove', yes, '--interval', '1'];
+/**
+ * Goes on with an interrupted move, named by the disk that it empties: only then the move's mirror is started where the
+ * volume itself is not active (the metadata's spare never is); without a disk such a move is skipped, with success
+ * (tools/pvmove.c, tools/polldaemon.c).
+ */
+export const pvmoveResume = (device: string): LvmArgv => ['pvmove', yes, '--interval', '1', device];
 
 export function vgcreate(
   group: string,
