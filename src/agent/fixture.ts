@@ -14,7 +14,7 @@ import { change } from '../store/change.ts';
 import { openScratchStore, type ScratchStore, untilObject } from '../store/scratch.ts';
 import type { Store } from '../store/store.ts';
 import { createAgent } from './agent.ts';
-import type { Agent } from './deps.ts';
+import type { Agent, AgentDeps } from './deps.ts';
 
 const mebibyte = 2 ** 20;
 
@@ -48,9 +48,10 @@ export class AgentFixture {
     return fixture;
   }
 
-  async start(crashPoint: CrashPoint = () => {}): Promise<void> {
+  /** @param engines other than those of the product */
+  async start(crashPoint: CrashPoint = () => {}, engines: AgentDeps['engines'] = engineDefinition): Promise<void> {
     const { host, store } = this;
-    const deps = { store, host, engines: engineDefinition, clock: this.#clock, log: silentLogger, crashPoint };
+    const deps = { store, host, engines, clock: this.#clock, log: silentLogger, crashPoint };
     this.#agent = createAgent({ ...deps, nodeName: 'here', dataDir: '/data', version: 'test' });
     await this.#agent.start();
   }

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Engine } from '../../engines/contract.ts';
+import { engineDefinition } from '../../engines/registry.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import type { Attachment } from '../../model/kinds.ts';
 import { attachmentName, replicaName } from '../../model/names.ts';
@@ -75,6 +77,23 @@ describe('direct use', () => {
     expect(await use(() => fixture.attach('db', { published: [{ path }] }))).toBeUndefined();
     await attached();
     expect(fixture.mountsBelow('/mnt')).toEqual([path]);
+  });
+
+  it('sends at once what goes the long way, as with an engine that cannot glance: the caller waits for it', async () => {
+    await fixture.stop();
+    await fixture.start(undefined, (kind) => {
+      const { create, ...definition } = engineDefinition(kind);
+      const blind = ({ volumes: { glance: _, ...volumes }, ...engine }: Engine): Engine => ({ ...engine, volumes });
+      return { ...definition, create: (deps) => blind(create(deps)) };
+    });
+    await fixture.attach('db', { published: [] });
+    await attached();
+    const direct = fixture.agent.beginUse('db');
+    await publish(path);
+    const written = (await fixture.store.find('Attachment', name)) as Attachment;
+    expect(await direct?.converge(written)).toBeUndefined();
+    await fixture.until('Attachment', name, (one) => one?.status.published.length === 1);
+    direct?.end();
   });
 
   it('keeps what many callers have written, whatever passes run beside them', async () => {

@@ -34,7 +34,10 @@ export function beginUse(context: AgentContext, volumeId: string): DirectUse {
     async converge(written) {
       holders += 1;
       try {
-        return await useAtOnce(context, written);
+        const after = await useAtOnce(context, written);
+        // The caller waits for the long way before it ends this, and until then the watch's news are kept back.
+        if (!after) context.trigger(keys.volume(volumeId));
+        return after;
       } finally {
         release();
       }
@@ -63,7 +66,6 @@ async function useAtOnce(context: AgentContext, written: Attachment): Promise<Co
   } catch {
     // The attachment says why. The queue tries again.
     context.seenTo.delete(written.metadata.uid);
-    context.trigger(keys.volume(volumeId));
     return undefined;
   } finally {
     context.inUse.delete(ended);
