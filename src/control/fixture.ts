@@ -21,6 +21,8 @@ export class ControlFixture {
   readonly store: Store;
   readonly controllers: Controllers;
   readonly operations: Operations;
+  /** Nodes that were not heard of for so many milliseconds. */
+  readonly silent = new Map<string, number>();
   /** Names of objects that the agents leave as they are. */
   readonly stuck = new Set<string>();
   /** What the agents have let go, and whether its data went too. */
@@ -43,7 +45,7 @@ export class ControlFixture {
     const node = (name: string) => (name === 'here' ? side : undefined);
     this.operations = createOperations({
       ...deps,
-      view: this.controllers.view,
+      view: { ...this.controllers.view, silentMs: (name) => this.silent.get(name) ?? 0 },
       nodeName: 'here',
       version: 'test',
       node,

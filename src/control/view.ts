@@ -6,6 +6,7 @@ import { annotations, replicaName } from '../model/names.ts';
 import { Ledger, ledgerEntry, PoolStock, promise, Reservations } from '../placement/index.ts';
 import { createInformer, type Informer } from '../store/informer.ts';
 import type { Store } from '../store/store.ts';
+import { Hearing } from './hearing.ts';
 
 /**
  * The state in memory with its relations. It may lag behind the store by the time an event takes; who must not miss what
@@ -41,6 +42,8 @@ export interface View {
   volumeOf(volumeId: string): Volume | undefined;
   /** How many volumes were made by the class. */
   countOfClass(className: string): number;
+  /** Milliseconds since a node's agent was last heard of here. */
+  silentMs(nodeName: string): number;
   readonly synced: Promise<void>;
   close(): Promise<void>;
 }
@@ -73,9 +76,16 @@ export function createView(deps: { readonly store: Store; readonly log: Logger; 
   const ledger = new Ledger();
   const stock = new PoolStock(ledger);
   const reservations = new Reservations(ledger);
-  informers.Node.onChange(({ type, object }) =>
-    type === 'deleted' ? stock.deleteNode(object.metadata.name) : stock.setNode(object),
-  );
+  const hearing = new Hearing();
+  informers.Node.onChange(({ type, object }) => {
+    if (type === 'deleted') {
+      stock.deleteNode(object.metadata.name);
+      hearing.forget(object.metadata.name);
+      return;
+    }
+    stock.setNode(object);
+    hearing.note(object);
+  });
   informers.Pool.onChange(({ type, object }) =>
     type === 'deleted' ? stock.deletePool(object.metadata.name) : stock.setPool(object),
   );
@@ -144,6 +154,7 @@ export function createView(deps: { readonly store: Store; readonly log: Logger; 
     snapshotsOf: (volumeId) => pick(snapshots, snapshotsByVolume.members(volumeId)),
     recycledOf: (volumeId) => pick(recycled, recycledByVolume.members(volumeId)),
     volumeOf: (volumeId) => pick(volumes, volumesById.members(volumeId))[0],
+    silentMs: (nodeName) => hearing.silentMs(nodeName),
     countOfClass: (className) => volumesByClass.count(className),
     synced: Promise.all(all.map((each) => each.synced)).then(() => {}),
     close: async () => {

@@ -160,8 +160,13 @@ describe('a volume in use is not used otherwise at the same time', () => {
 });
 
 describe('a volume that is staged on a node that does not answer', () => {
-  const attached = async (name: string, status: { phase: 'Ready' | 'NotReady'; heartbeat?: string }) => {
+  const attached = async (
+    name: string,
+    status: { phase: 'Ready' | 'NotReady'; heartbeat?: string },
+    silentMs: number = 0,
+  ) => {
     const nodeName = `n-${name}`;
+    fixture.silent.set(nodeName, silentMs);
     await fixture.store.create({ kind: 'Node', metadata: { name: nodeName }, spec: {}, status });
     const { status: volume } = await fixture.volume(name);
     const attachment = attachmentName(volume.volumeId ?? '', nodeName);
@@ -172,13 +177,15 @@ describe('a volume that is staged on a node that does not answer', () => {
     const detach = () => operations.detachVolume(name, { nodeName });
     return { nodeName, attachment, find, detach };
   };
-  const ago = (ms: number) => new Date(Date.now() - ms).toISOString();
+  // Its clock is nobody's business.
+  const heartbeat = '1999-01-01T00:00:00.000Z';
 
   it.each([
-    ['has not reported for minutes', { phase: 'Ready' as const, heartbeat: ago(silentAfterMs + 60_000) }],
-    ['never came up', { phase: 'NotReady' as const }],
-  ])('is detached where it %s, and taken down when it comes back', async (what, status) => {
-    const { attachment, find, detach, nodeName } = await attached(what.startsWith('has') ? 'dead' : 'unborn', status);
+    ['has not reported for minutes', { phase: 'Ready' as const, heartbeat }, silentAfterMs + 60_000],
+    ['never came up', { phase: 'NotReady' as const }, 0],
+  ])('is detached where it %s, and taken down when it comes back', async (what, status, silentMs) => {
+    const name = what.startsWith('has') ? 'dead' : 'unborn';
+    const { attachment, find, detach, nodeName } = await attached(name, status, silentMs);
     for (let time = 0; time < 2; time++) expect(await detach()).toEqual({ unattended: [attachment] });
     expect((await find())?.metadata.deletionTimestamp).toBeDefined();
     // Until then nobody else may have it: the node may still write.
@@ -187,14 +194,14 @@ describe('a volume that is staged on a node that does not answer', () => {
   });
 
   it('is let go of at once when the node is no more', async () => {
-    const { attachment, find, detach, nodeName } = await attached('lost', { phase: 'Ready', heartbeat: ago(0) });
+    const { attachment, find, detach, nodeName } = await attached('lost', { phase: 'Ready', heartbeat });
     await fixture.store.delete('Node', nodeName);
     expect(await detach()).toEqual({ unattended: [attachment] });
     expect(await find()).toBeUndefined();
   });
 
   it('stays attached where the node has reported lately', async () => {
-    const { find, detach } = await attached('alive', { phase: 'Ready', heartbeat: ago(silentAfterMs - 60_000) });
+    const { find, detach } = await attached('alive', { phase: 'Ready', heartbeat }, silentAfterMs - 60_000);
     expect(await refusal(detach())).toMatchObject({ blame: { code: 'InUse' } });
     expect((await find())?.metadata.deletionTimestamp).toBeUndefined();
   });

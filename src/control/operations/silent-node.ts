@@ -1,5 +1,5 @@
-import type { Clock } from '../../lib/clock.ts';
 import type { Store } from '../../store/store.ts';
+import type { View } from '../view.ts';
 
 /** Agents report every minute: after three reports that did not come, nobody is there to do what is asked. */
 export const silentAfterMs = 180_000;
@@ -9,7 +9,7 @@ export type NodePresence = 'live' | 'silent' | 'gone';
 
 /** Whether somebody on the node can still do what is asked. @param reachable the agent of that node runs beside us */
 export async function nodePresence(
-  { store, clock }: { readonly store: Store; readonly clock: Clock },
+  { store, view }: { readonly store: Store; readonly view: Pick<View, 'silentMs'> },
   nodeName: string,
   reachable: boolean,
 ): Promise<NodePresence> {
@@ -18,5 +18,5 @@ export async function nodePresence(
   if (!node) return 'gone';
   const { heartbeat, phase } = node.status;
   if (heartbeat === undefined) return phase === 'Ready' ? 'live' : 'silent';
-  return clock.nowMs() - Date.parse(heartbeat) > silentAfterMs ? 'silent' : 'live';
+  return view.silentMs(nodeName) > silentAfterMs ? 'silent' : 'live';
 }

@@ -93,7 +93,8 @@ describe('ControllerPublishVolume', () => {
   });
 
   it('is undone without waiting for a node that is dead, also while the volume is still staged there', async () => {
-    const reported = { phase: 'Ready' as const, heartbeat: new Date(Date.now() - 600_000).toISOString() };
+    const reported = { phase: 'Ready' as const, heartbeat: '2026-01-01T00:00:00.000Z' };
+    driver.silent.set('node-b', 600_000);
     await driver.store.create({ kind: 'Node', metadata: { name: 'node-b' }, spec: {}, status: reported });
     const handle = await volume('pvc-1');
     const name = `${handle}-node-b`;

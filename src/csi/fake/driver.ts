@@ -24,6 +24,8 @@ export interface Driver {
   /** A folder for target paths. */
   readonly folder: string;
   readonly nodeName: string;
+  /** Nodes that were not heard of for so many milliseconds. */
+  readonly silent: Map<string, number>;
   /** Paths that the driver asked the host to remove. */
   readonly removed: string[];
   close(): Promise<void>;
@@ -59,7 +61,9 @@ export async function startDriver(
       maximumVolumeBytes: 150 * 2 ** 30,
     },
   });
-  const view = createView({ store, log, clock: systemClock });
+  const silent = new Map<string, number>();
+  const seen = createView({ store, log, clock: systemClock });
+  const view = { ...seen, silentMs: (name: string) => silent.get(name) ?? 0 };
   const operations = new FakeOperations({ store, view, nodeName: fakeNodeName });
   const agent = new FakeAgent({ store, view, nodeName: fakeNodeName });
   const removed: string[] = [];
@@ -100,6 +104,7 @@ export async function startDriver(
     folder,
     nodeName: fakeNodeName,
     removed,
+    silent,
     close: async () => {
       client.close();
       await csi.close(1_000);

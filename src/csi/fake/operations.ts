@@ -2,7 +2,6 @@ import { nodePresence } from '../../control/operations/silent-node.ts';
 import { stampedStore } from '../../control/operations/stamped-store.ts';
 import type { AttachRequest, CreateVolumeRequest, Operations } from '../../control/operations.ts';
 import type { View } from '../../control/view.ts';
-import { systemClock } from '../../lib/clock.ts';
 import { shortId } from '../../lib/id.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
@@ -229,7 +228,7 @@ export class FakeOperations {
     const volume = await this.#store.find('Volume', name);
     for (const { metadata, spec } of volume ? await this.#attachments(volume) : []) {
       if (request.nodeName !== undefined && spec.nodeName !== request.nodeName) continue;
-      const deps = { store: this.#store, clock: systemClock };
+      const deps = { store: this.#store, view: this.#view };
       const presence = await nodePresence(deps, spec.nodeName, spec.nodeName === this.#nodeName);
       if (presence === 'live' && (spec.staged || spec.published.length > 0))
         throw new AzekuraError('FailedPrecondition', `volume ${name} is staged`);

@@ -94,32 +94,38 @@ class World {
   /** CreateVolume for a claim on a node. @returns whether there is a volume now */
   provision(name: string, size: number, nodeName: string): boolean {
     const claim = { sizeBytes: size * gibibyte, policy };
-    const ref = { namespace: 'ns', name };
     let reservation: string | undefined;
     try {
-      reservation = this.kept.reserve(ref, claim, [nodeName]);
+      reservation = this.kept.reserve({ namespace: 'ns', name }, claim, [nodeName]);
     } catch {
       return false;
     }
     if (reservation !== undefined) this.view.reservations.delete(reservation);
     const at = place({ claims: [claim], nodeNames: [nodeName] }, this.stock).places?.[0]?.[0];
     if (!at) return false;
-    this.view.ledger.set(promise(replicaName(name, 0), at.poolName, claim));
+    this.bind(name, size, nodeName);
+    return true;
+  }
+
+  /** A volume is there: made by this process or by another. */
+  bind(name: string, size: number, nodeName: string): void {
+    const claim = { sizeBytes: size * gibibyte, policy };
+    const poolName = `pool-${nodeName}`;
+    this.view.ledger.set(promise(replicaName(name, 0), poolName, claim));
     const base = makeNode(`pvc-${name}`).metadata;
     this.volumes.set({
       apiVersion: 'azekura.dev/v1',
       kind: 'Volume',
-      metadata: { ...base, annotations: { [annotations.promisedPool]: at.poolName } },
+      metadata: { ...base, annotations: { [annotations.promisedPool]: poolName } },
       spec: VolumeSpec.parse({
         sizeBytes: claim.sizeBytes,
         className: 'local',
         mode: 'filesystem',
         policy,
-        claim: ref,
+        claim: { namespace: 'ns', name },
       }),
       status: VolumeStatus.parse({ volumeId: name }),
     });
-    return true;
   }
 
   free(nodeName: string): number {
@@ -196,6 +202,22 @@ describe('PodReservations', () => {
     expect(world.provision('one-0', 10, 'a')).toBe(true);
     expect(world.provision('one-1', 10, 'a')).toBe(true);
     expect(world.kept.choose(pod('one'), ['a'])).toBeUndefined();
+  });
+
+  it('takes back what it has promised, for a pod that another controller has bound to that node', () => {
+    const world = new World({ a: 30, b: 30 });
+    const pod = (name: string) => world.claims.pods.get(`ns/${name}`) ?? expect.fail(name);
+    world.pod('asked', [20]);
+    expect(world.kept.choose(pod('asked'), ['a'])?.passed).toHaveLength(1);
+    world.pod('elsewhere', [20]);
+    expect(world.kept.choose(pod('elsewhere'), ['b'])?.passed).toHaveLength(1);
+    world.pod('bound', [10, 20]);
+    world.bind('bound-0', 10, 'a');
+    expect(world.view.reservations.get('ns/bound-1')?.nodeName).toBe('a');
+    expect(world.view.reservations.get('ns/asked-0')).toBeUndefined();
+    expect(world.view.reservations.get('ns/elsewhere-0')?.nodeName).toBe('b');
+    expect(world.kept.choose(pod('bound'), ['a'])?.passed).toHaveLength(1);
+    expect(world.kept.choose(pod('asked'), ['a'])?.passed).toEqual([]);
   });
 
   const scene = fc.record({

@@ -201,8 +201,23 @@ export class PodReservations implements ClaimRoom {
     this.#expiries.get(podKey)?.();
     this.#expiries.delete(podKey);
     if (open.every(({ key }) => view.reservations.get(key)?.nodeName === nodeName)) return;
-    const found = this.#find(podKey, open, [nodeName]);
-    if (found.places) this.#keep(podKey, open, found.places);
+    const places = this.#findBefore(podKey, open, nodeName);
+    if (places) this.#keep(podKey, open, places);
+  }
+
+  /**
+   * Places on a node for a pod that can go nowhere else. What is kept there for pods that may still go anywhere gives way:
+   * another controller may have promised this room before we knew of it, and they are asked for again.
+   */
+  #findBefore(podKey: string, open: readonly OpenClaim[], nodeName: string): Found['places'] {
+    let { places } = this.#find(podKey, open, [nodeName]);
+    for (const group of [...this.#expiries.keys()]) {
+      if (places) break;
+      if (!this.#groupOf(group).some((one) => one.nodeName === nodeName)) continue;
+      this.#dropGroup(group);
+      places = this.#find(podKey, open, [nodeName]).places;
+    }
+    return places;
   }
 
   /** The node to which a pod is bound by a volume that one of its claims has. */
