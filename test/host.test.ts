@@ -12,9 +12,10 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { run } from '../lab/workbench.ts';
 import type { Kernel } from '../src/host/kernel.ts';
 import { createHost } from '../src/host/linux.ts';
 import { systemClock } from '../src/lib/clock.ts';
@@ -347,6 +348,29 @@ describe.skipIf(notRoot)(`host, for real${notRoot ? ' (skipped: needs root)' : '
     await kernel.detachLoop(device, at('linked'));
     expect(await kernel.findLoop(at('other'))).toMatchObject({ device });
     await kernel.detachLoop(device, at('other'));
+  });
+
+  it('finds and detaches a loop by a file that was opened through a mount that is gone', async () => {
+    const folder = at('kept');
+    const other = join(scratch, 'other-view');
+    await mkdir(folder, { recursive: true });
+    await mkdir(other, { recursive: true });
+    await kernel.createSparse(join(folder, 'data'), mib);
+    await kernel.createSparse(at('data'), mib);
+    run('mount', '--bind', folder, other);
+    const { device } = await kernel.attachLoop(join(other, 'data'));
+    // As when the mount namespace ends in which it was opened.
+    run('umount', '--lazy', other);
+    const found = await kernel.findLoop(join(folder, 'data'));
+    expect(found).toMatchObject({ device, backingFile: '/data' });
+    expect(await kernel.findLoop(join(folder, 'data'))).toEqual(found);
+    // The same end of the path, and another file that somebody has open.
+    const user = await open(at('data'));
+    expect(await kernel.findLoop(at('data'))).toBeUndefined();
+    await user.close();
+    expect(await kernel.attachLoop(join(folder, 'data'), { reuse: true })).toMatchObject({ device });
+    await kernel.detachLoop(device, found?.backingFile ?? '');
+    expect(await kernel.findLoop(join(folder, 'data'))).toBeUndefined();
   });
 
   it('tells a damaged file system by its cause', async () => {
