@@ -132,7 +132,8 @@ export function groupNameOf(deps: EngineDeps, pool: PoolRef): string {
 /**
  * The pool's group, whether or not it belongs to the pool; undefined when it is not on this machine.
  *
- * @throws AzekuraError when it is not found and a disk could not be read: Unavailable, with blame HungCall when it hangs
+ * @throws AzekuraError when it is not found and a disk could not be read: Unavailable, with blame DiskFailing when that is
+ *   one of the pool's, HungCall when it hangs, else PoolMissing
  */
 export async function lookFor(deps: EngineDeps, pool: PoolRef): Promise<FoundGroup | undefined> {
   const name = groupNameOf(deps, pool);
@@ -153,9 +154,19 @@ export async function lookFor(deps: EngineDeps, pool: PoolRef): Promise<FoundGro
     throw new AzekuraError('Unavailable', `the LVM metadata on ${torn.node.path} cannot be read`, {
       next: 'look at it with pvck; another disk of the group has a copy',
     });
-  const [problem] = all.silent;
-  if (problem) throw problem.problem;
+  const names = new Set(hinted.map(({ name }) => name));
+  const silent = all.silent.find(({ node }) => names.has(node.name)) ?? all.silent[0];
+  if (silent) throw unreadable(pool, silent, names.has(silent.node.name));
   return undefined;
+}
+
+/** @param own whether the disk is certainly one of the pool's */
+function unreadable(pool: PoolRef, { node, problem }: Disks['silent'][number], own: boolean): AzekuraError {
+  if (problem.blame) return problem;
+  const cause = own
+    ? makeCause('DiskFailing', { pool: pool.name, disk: node.path, problem: problem.message })
+    : { ...missingCause(pool), evidence: { pool: pool.name, place: placeOf(pool.source), problem: problem.message } };
+  return blamed('Unavailable', cause, { cause: problem });
 }
 
 /** The group of that name among the disks; of two with one name (a disk of another machine) the one with the pool's tag. */
