@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { Cleanup } from '../lab/workbench.ts';
 import { type Bench, isMet, type Measurement } from './bench.ts';
 import { cliStart } from './cli-start.ts';
+import { controllerSize } from './controller-size.ts';
 import { csi } from './csi.ts';
 import { idleDaemon } from './idle-daemon.ts';
 import { loopOverhead } from './loop-overhead.ts';
@@ -25,6 +26,7 @@ const benches: readonly Bench[] = [
   idleDaemon,
   placement,
   cliStart,
+  controllerSize,
 ];
 
 async function main(): Promise<number> {
