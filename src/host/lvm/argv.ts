@@ -28,13 +28,8 @@ export const pvchangeAllocatable = (device: string, allocatable: boolean): LvmAr
 ];
 
 /** Moves extents of a disk to the others of the group. */
-export const pvmove = (device: string, fromExtent: number, extents: number): LvmArgv => [
-  'pvmove',
-  yes,
-  '--interval',
-  '1',
-  `${device}:${fromExtent}-${fromExtent + extents - 1}`,
-];
+export const pvmove = (device: string, fromExtent: number, extents: number): LvmArgv =>
+  pvmoveResume(`${device}:${fromExtent}-${fromExtent + extents - 1}`);
 /**
  * Goes on with an interrupted move, named by the disk that it empties: only then the move's mirror is started where the
  * volume itself is not active (the metadata's spare never is); without a disk such a move is skipped, with success
@@ -95,27 +90,28 @@ function layoutArgs(layout: LayoutOptions): readonly string[] {
   ];
 }
 
-/** A thick volume. Comes up active, so that it can be zeroed; signatures of what lay there before are wiped. */
-export function lvcreateThick(
-  group: string,
-  name: string,
-  options: { readonly extents: number; readonly layout: LayoutOptions; readonly tags: readonly string[] },
-): LvmArgv {
-  const { extents, layout } = options;
-  const size = ['--extents', String(extents), ...layoutArgs(layout)];
-  const wiped = ['--wipesignatures', 'y', '--zero', 'y', '--setactivationskip', 'y', '--ignoreactivationskip'];
-  return ['lvcreate', yes, ...size, ...wiped, '--name', name, ...tags(options.tags), group];
+interface ThickOptions {
+  readonly extents: number;
+  readonly layout: LayoutOptions;
+  readonly tags: readonly string[];
 }
 
+/** A thick volume. Comes up active, so that it can be zeroed; signatures of what lay there before are wiped. */
+export const lvcreateThick = (group: string, name: string, options: ThickOptions): LvmArgv =>
+  lvcreateOnDisks(group, name, options, ['--zero', 'y', '--setactivationskip', 'y', '--ignoreactivationskip']);
+
 /** The plain parts that a thin pool is put together from, when its data is to lie on RAID. */
-export function lvcreatePart(
+export const lvcreatePart = (group: string, name: string, options: ThickOptions): LvmArgv =>
+  lvcreateOnDisks(group, name, options, []);
+
+function lvcreateOnDisks(
   group: string,
   name: string,
-  options: { readonly extents: number; readonly layout: LayoutOptions; readonly tags: readonly string[] },
+  { extents, layout, tags: add }: ThickOptions,
+  more: readonly string[],
 ): LvmArgv {
-  const { extents, layout } = options;
   const size = ['--extents', String(extents), ...layoutArgs(layout)];
-  return ['lvcreate', yes, ...size, '--wipesignatures', 'y', '--name', name, ...tags(options.tags), group];
+  return ['lvcreate', yes, ...size, '--wipesignatures', 'y', ...more, '--name', name, ...tags(add), group];
 }
 
 /** New chunks are zeroed before anybody sees them: without that a volume shows what others have deleted. */
@@ -208,7 +204,6 @@ export const lvdeactivate = (group: string, volumes: readonly string[]): LvmArgv
   'n',
   ...volumes.map((volume) => `${group}/${volume}`),
 ];
-/** Ends a device whose disks are gone. */
 export const lvremove = (group: string, volumes: readonly string[]): LvmArgv => [
   'lvremove',
   yes,
@@ -235,13 +230,6 @@ export const lvrepairPool = (group: string, pool: string): LvmArgv => [
   '--repair',
   `${group}/${pool}`,
 ];
-export const lvrepairRaid = (group: string, volume: string): LvmArgv => [
-  'lvconvert',
-  yes,
-  '--repair',
-  `${group}/${volume}`,
-];
-
 /** The kernel's name of a logical volume: dashes inside the names are doubled (libdm, dm_build_dm_name). */
 export function mappedName(group: string, volume: string, layer?: string): string {
   const double = (name: string) => name.replaceAll('-', '--');
