@@ -15,6 +15,15 @@ import { type RunOptions, type RunResult, run, tryRun, until } from './exec.ts';
 import { baseImages, imageArchive } from './image/catalog.ts';
 import { createCgroup, releaseLoops, removeCgroup, removeFolder } from './leftovers.ts';
 import { withLock } from './lock.ts';
+import {
+  endMachines,
+  isMachine,
+  MachineMember,
+  type MachineShape,
+  machineLabel,
+  planMachine,
+  startMachinesOf,
+} from './machine.ts';
 import { Member } from './namespaces.ts';
 import { controlPlaneAddress, freePort, mostNodes, wireControlPlane, wireNode } from './network.ts';
 import { importImages, nodeFolders, startKubelet, startProxy, startRuntime, waitForNode } from './node.ts';
@@ -28,6 +37,8 @@ export interface LabShape {
   readonly nodes: number;
   /** Without nodes: whether kube-controller-manager runs too (garbage collection, service accounts, …). */
   readonly controllers?: boolean;
+  /** That many nodes more are machines with kernels of their own, numbered after the others. */
+  readonly machines?: MachineShape & { readonly count: number };
   /** Image archives that every node gets before it is Ready. */
   readonly images?: readonly string[];
   /** A part of a KubeSchedulerConfiguration: extenders, profiles. */
@@ -76,12 +87,27 @@ export class Cluster {
   /** @param name cp, node1, … */
   member(name: string): Member {
     if (!/^(cp|node[1-9])$/.test(name)) throw new Error(`no member ${name}: cp, node1 … node${mostNodes}`);
+    const folder = join(this.folder, name);
+    if (isMachine(folder))
+      return new MachineMember({
+        cluster: this.name,
+        name,
+        folder,
+        controlPlane: () => this.#holder(this.controlPlane),
+      });
     return new Member({
       name,
-      folder: join(this.folder, name),
+      folder,
       ownNetwork: !existsSync(join(this.folder, 'api-only')),
       ownFolders: name === 'cp' ? [] : nodeFolders,
     });
+  }
+
+  /** @param name of a node that is a machine with a kernel of its own @throws Error for any other */
+  machine(name: string): MachineMember {
+    const member = this.member(name);
+    if (!(member instanceof MachineMember)) throw new Error(`${name} is no machine`);
+    return member;
   }
 
   // --- start and end ---
@@ -97,7 +123,9 @@ export class Cluster {
       if (shape.nodes === 0) await this.#upAlone(shape);
       else await this.#upWithNodes(shape, say);
       const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
-      say(`up after ${seconds} s: ${shape.nodes === 0 ? 'kube-apiserver alone' : `${shape.nodes} node(s) Ready`}`);
+      say(
+        `up after ${seconds} s: ${shape.nodes === 0 ? 'kube-apiserver alone' : `${this.nodes.length} node(s) Ready`}`,
+      );
     });
   }
 
@@ -131,7 +159,8 @@ export class Cluster {
   }
 
   async #upWithNodes(shape: LabShape, say: (line: string) => void): Promise<void> {
-    if (shape.nodes > mostNodes) throw new Error(`at most ${mostNodes} nodes`);
+    const machines = shape.machines?.count ?? 0;
+    if (shape.nodes + machines > mostNodes) throw new Error(`at most ${mostNodes} nodes`);
     mkdirSync(this.folder, { recursive: true });
     const cp = this.controlPlane;
     const [, images] = await Promise.all([this.#pki.create(), baseImages(), cp.start()]);
@@ -156,6 +185,32 @@ export class Cluster {
     await this.kubectl(['create', 'clusterrolebinding', 'lab-proxy', ...role]);
     await Promise.all(names.map((name) => this.#nodeJoins(name, shape, 0)));
     await this.#defaultServiceAccount();
+    if (machines === 0) return;
+    await this.#readyForMachines(say);
+    await Promise.all(
+      Array.from({ length: machines }, async (_, i) => {
+        const name = `node${shape.nodes + 1 + i}`;
+        planMachine(join(this.folder, name), shape.machines ?? {});
+        await this.#nodeUp(name, [...images, ...(shape.images ?? [])]);
+        await this.#nodeJoins(name, shape, 0);
+        say(`${name} is a machine with a kernel of its own`);
+      }),
+    );
+  }
+
+  /**
+   * The machines' kernel has no NAT for kube-proxy. So the addresses of Services go by a machine's default route to the
+   * control plane, where one kube-proxy for all machines translates them, and masquerades, so that answers come back
+   * through it. The bridge must not translate too, which sends nothing back to the port it came from.
+   */
+  async #readyForMachines(say: (line: string) => void): Promise<void> {
+    await startMachinesOf(this.name, say);
+    const cp = this.controlPlane;
+    if (cp.runs('proxy')) return;
+    const settings = ['bridge.bridge-nf-call-iptables', 'ipv4.conf.all.send_redirects', 'ipv4.conf.ul0.send_redirects'];
+    await cp.exec(['sysctl', '-q', '-e', '-w', ...settings.map((name) => `net.${name}=0`)]);
+    const more = { hostnameOverride: 'node1', nftables: { masqueradeAll: true } };
+    await startProxy(cp, cp.path('proxy.kubeconfig'), more);
   }
 
   /** Ends it and removes everything: processes, namespaces, mounts, loop devices, cgroups, files. */
@@ -165,6 +220,7 @@ export class Cluster {
 
   async #down(): Promise<void> {
     if (!existsSync(this.folder)) return;
+    await endMachines(this.name);
     await Promise.all(['cp', ...this.nodes].map((name) => this.member(name).kill()));
     const forwards = join(this.folder, 'forward');
     if (existsSync(forwards))
@@ -208,19 +264,26 @@ export class Cluster {
       const server = `https://${controlPlaneAddress}:${standardPorts.apiserver}`;
       this.#pki.writeConfig(name, node.path('kubelet.kubeconfig'), server);
     }
-    // After a power cut: what is left of the dead containers costs the kubelet 3 s each.
-    await removeCgroup(this.#cgroup(name));
-    createCgroup(this.#cgroup(name));
-    await node.start();
-    await wireNode(this.#holder(this.controlPlane), this.#holder(node), index);
+    if (node.ownKernel) await node.start();
+    else {
+      // After a power cut: what is left of the dead containers costs the kubelet 3 s each.
+      await removeCgroup(this.#cgroup(name));
+      createCgroup(this.#cgroup(name));
+      await node.start();
+      await wireNode(this.#holder(this.controlPlane), this.#holder(node), index);
+    }
     await startRuntime(node, index, images);
   }
 
   async #nodeJoins(name: string, shape: LabShape, sinceMs: number): Promise<void> {
     const node = this.member(name);
     const index = Number(name.slice('node'.length));
-    await startKubelet(node, index, this.#pki, this.#cgroup(name), shape.arguments?.kubelet);
-    await startProxy(node, this.controlPlane.path('proxy.kubeconfig'));
+    const more = shape.arguments?.kubelet ?? [];
+    if (node.ownKernel) await startKubelet(node, index, this.#pki, '', [...more, `--node-labels=${machineLabel}=`]);
+    else {
+      await startKubelet(node, index, this.#pki, this.#cgroup(name), more);
+      await startProxy(node, this.controlPlane.path('proxy.kubeconfig'));
+    }
     await waitForNode(node, this.#api(), sinceMs);
   }
 
@@ -281,6 +344,7 @@ export class Cluster {
     killRecorded(`${file}.pid`);
     rmSync(`${file}.port`, { force: true });
     const log = openSync(`${file}.log`, 'w');
+    if (this.member(member).ownKernel) throw new Error(`forward from cp to the address of ${member}`);
     const netns = `/proc/${this.#holder(this.member(member))}/ns/net`;
     const argv = ['forward', '--port-file', `${file}.port`, '--dial', address, '--dial-netns', netns];
     const child = spawn(binary('labtool'), argv, { detached: true, stdio: ['ignore', log, log] });

@@ -11,6 +11,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { binariesFor, notBuilt } from './binaries.ts';
 import { Cluster, type LabShape } from './cluster.ts';
@@ -38,6 +39,7 @@ export interface LabOptions extends LabShape {
 export function labMissing(shape: LabShape): string | undefined {
   const why = whyNoLab();
   if (why !== undefined) return why;
+  if (shape.machines && !existsSync('/dev/net/tun')) return 'needs /dev/net/tun for machines';
   const missing = notBuilt(binariesFor(shape));
   return missing.length === 0 ? undefined : `not built: ${missing.join(' ')} (npm run lab -- kubernetes build)`;
 }

@@ -11,7 +11,11 @@ import { setUpMachine } from './setup.ts';
 const usage = `npm run lab -- kubernetes VERB
 
   build [BINARY…]           builds what the lab runs, once; \`up\` does it too
-  up [--nodes N] [--bare]   starts a cluster (3 nodes) with our chart on it, and a pool on each node; --bare: without
+  up [--nodes N] [--kernels [M]] [--bare]
+                            starts a cluster (3 nodes) with our chart on it, and a pool on each node; --bare: without.
+                            --kernels: M nodes more (1) are machines with kernels of their own, with device-mapper and
+                            the disks /dev/ubdb and /dev/ubdc; --mem SIZE and --disk SIZE … say how large (1200M, 4G
+                            and 4G). Their disks, hangs and consoles: LAB_NAME=kube-lab npm run lab -- --help
   up --api-only [--controllers]
                             etcd and kube-apiserver alone
   install                   the chart and images of this checkout, again
@@ -22,7 +26,7 @@ const usage = `npm run lab -- kubernetes VERB
   exec MEMBER CMD…          runs a command in cp, node1, …
   log MEMBER PROCESS        etcd, apiserver, controller-manager, scheduler; containerd, kubelet, proxy
   stop MEMBER PROCESS       again MEMBER PROCESS
-  kill-node NODE            start-node NODE
+  kill-node NODE            start-node NODE; of machines also called power-cut and boot
   images NAME…              gives images of the catalogue to all nodes
   path BINARY               prints where a binary is
 
@@ -40,8 +44,12 @@ export async function main(args: readonly string[]): Promise<number> {
       return 0;
     case 'up': {
       const { values } = parseArgs({
-        args: rest,
+        // A bare --kernels is one machine.
+        args: rest.map((word, i) => (word === '--kernels' && !/^\d/.test(rest[i + 1] ?? '') ? '--kernels=1' : word)),
         options: {
+          kernels: { type: 'string', default: '0' },
+          mem: { type: 'string' },
+          disk: { type: 'string', multiple: true },
           nodes: { type: 'string', default: '3' },
           'api-only': { type: 'boolean' },
           controllers: { type: 'boolean' },
@@ -50,7 +58,13 @@ export async function main(args: readonly string[]): Promise<number> {
       });
       const nodes = values['api-only'] ? 0 : Number(values.nodes);
       if (!Number.isInteger(nodes) || nodes < 0 || nodes > 9) throw new Error('--nodes is 1 to 9');
-      const shape = { nodes, controllers: values.controllers ?? false };
+      const count = Number(values.kernels);
+      if (!Number.isInteger(count) || count < 0 || nodes + count > 9 || (nodes === 0 && count > 0))
+        throw new Error('--kernels is 1 to 9, and at most 9 together with --nodes');
+      const memory = values.mem === undefined ? {} : { memory: values.mem };
+      const disks = values.disk === undefined ? {} : { disks: values.disk };
+      const machines = count > 0 ? { machines: { count, ...memory, ...disks } } : {};
+      const shape = { nodes, controllers: values.controllers ?? false, ...machines };
       await setUpMachine(say);
       await build(binariesFor(shape), say);
       await cluster.up(shape, say);
@@ -86,9 +100,11 @@ export async function main(args: readonly string[]): Promise<number> {
       await cluster.member(rest[0] ?? '').again(rest[1] ?? '');
       return 0;
     case 'kill-node':
+    case 'power-cut':
       await cluster.killNode(rest[0] ?? '');
       return 0;
     case 'start-node':
+    case 'boot':
       await cluster.startNode(rest[0] ?? '');
       return 0;
     case 'images':

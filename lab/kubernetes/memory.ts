@@ -15,7 +15,8 @@ export function memoryOf(cluster: Cluster): { readonly processes: number; readon
     for (const child of children.get(pid) ?? []) walk(child);
   };
   for (const name of ['cp', ...cluster.nodes]) {
-    const outer = recordedProcess(cluster.member(name).path('outer'));
+    const member = cluster.member(name);
+    const outer = recordedProcess(member.path('outer')) ?? member.holder;
     if (outer !== undefined) walk(outer);
   }
   return { processes: pids.length, pssBytes: pids.reduce((total, pid) => total + pss(pid), 0) };

@@ -21,7 +21,7 @@ import { CommandFailed, type RunOptions, type RunResult, run, sleep, tryRun, unt
 import { labSources, projectRoot } from './paths.ts';
 import { isRunning, killRecorded, recordedProcess, recordProcess } from './process-record.ts';
 
-const inside = (script: string): string => join(labSources, 'inside', script);
+export const inside = (script: string): string => join(labSources, 'inside', script);
 
 export interface MemberOptions {
   /** cp, node1, … */
@@ -53,6 +53,11 @@ export class Member {
     this.#options = options;
   }
 
+  /** Whether it is a machine: what its kernel has not written is lost at a power cut. */
+  get ownKernel(): boolean {
+    return false;
+  }
+
   path(...parts: readonly string[]): string {
     return join(this.folder, ...parts);
   }
@@ -62,11 +67,16 @@ export class Member {
     return recordedProcess(this.path('holder'));
   }
 
-  /** Makes the namespaces. @throws Error when they do not come up */
-  async start(): Promise<void> {
+  /** The folders that the host has of it; of processes that ran before nothing is known any more. */
+  protected prepareFolder(): void {
     for (const folder of ['log', 'pid', 'cmd']) mkdirSync(this.path(folder), { recursive: true });
     rmSync(this.path('pid'), { recursive: true });
     mkdirSync(this.path('pid'));
+  }
+
+  /** Makes the namespaces. @throws Error when they do not come up */
+  async start(): Promise<void> {
+    this.prepareFolder();
     const { ownNetwork, ownFolders } = this.#options;
     const log = openSync(this.path('log', 'holder.log'), 'w');
     const argv = [
@@ -139,7 +149,12 @@ export class Member {
     if (holder === undefined || !existsSync(this.path('pid', name))) return false;
     // The member's own /proc counts as the member does.
     const pid = readFileSync(this.path('pid', name), 'utf8').trim();
-    return pid !== '' && existsSync(`/proc/${holder}/root/proc/${pid}`);
+    return pid !== '' && this.hasProcess(holder, pid);
+  }
+
+  /** Whether a process is there, as the member counts. */
+  protected hasProcess(holder: number, pid: string): boolean {
+    return existsSync(`/proc/${holder}/root/proc/${pid}`);
   }
 
   /** Names of all processes that were spawned and not stopped. */
@@ -192,7 +207,12 @@ export class Member {
   }
 
   /** Waits for something that a process shall do; fails at once when the process is gone. */
-  async waitFor(name: string, timeoutMs: number, ready: () => Promise<boolean> | boolean): Promise<void> {
+  async waitFor(
+    name: string,
+    timeoutMs: number,
+    ready: () => Promise<boolean> | boolean,
+    everyMs = this.ownKernel ? 500 : 50,
+  ): Promise<void> {
     const endMs = performance.now() + timeoutMs;
     for (;;) {
       if (await Promise.resolve(ready()).catch(() => false)) return;
@@ -203,7 +223,7 @@ export class Member {
           `${this.name}: ${name} ${gone ? 'ended' : `was not ready after ${timeoutMs / 1000} s`}:\n${last}`,
         );
       }
-      await sleep(50);
+      await sleep(everyMs);
     }
   }
 }

@@ -33,18 +33,22 @@ export async function wireNode(controlPlane: number, node: number, index: number
     `link add v${index} type veth peer name eth0 netns ${node}`,
     `link set v${index} master ul0 up`,
   ]);
-  await batch(node, [
-    `addr add ${nodeAddress(index)}/24 dev eth0`,
-    'link set eth0 up',
+  await batch(node, [...nodeNetwork(index, 'eth0'), `route add 10.96.0.0/16 dev cni0 src ${podNetwork(index)}.1`]);
+}
+
+/** What a node's network is made of, for `ip -batch`. @param card the node's network card */
+export function nodeNetwork(index: number, card: string): readonly string[] {
+  return [
+    `addr add ${nodeAddress(index)}/24 dev ${card}`,
+    `link set ${card} up`,
     `link add cni0 address 02:ab:00:00:00:0${index} type bridge`,
     `addr add ${podNetwork(index)}.1/24 dev cni0`,
     'link set cni0 up',
     `route add default via ${controlPlaneAddress}`,
-    `route add 10.96.0.0/16 dev cni0 src ${podNetwork(index)}.1`,
     ...allNodes
       .filter((i) => i !== index)
-      .map((i) => `route add ${podNetwork(i)}.0/24 via ${nodeAddress(i)} onlink dev eth0`),
-  ]);
+      .map((i) => `route add ${podNetwork(i)}.0/24 via ${nodeAddress(i)} onlink dev ${card}`),
+  ];
 }
 
 /** A port of 127.0.0.1 that nobody listens on, below the range of outgoing connections. */

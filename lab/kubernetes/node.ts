@@ -59,7 +59,9 @@ export async function startRuntime(member: Member, index: number, images: readon
 /** Imports image archives (see image/) that the node does not have. Archives are named by their content. */
 export async function importImages(member: Member, images: readonly string[]): Promise<void> {
   for (const archive of images)
-    await member.exec(['ctr', '-n', 'k8s.io', 'images', 'import', archive], { timeoutMs: 180_000 });
+    await member.exec(['ctr', '-n', 'k8s.io', 'images', 'import', archive], { timeoutMs: 300_000 });
+  // containerd does not sync what it unpacks.
+  if (member.ownKernel && images.length > 0) await member.exec(['sync', '-f', '/var/lib/containerd']);
 }
 
 export async function startKubelet(
@@ -115,7 +117,8 @@ export async function startKubelet(
   );
 }
 
-export async function startProxy(member: Member, kubeconfig: string): Promise<void> {
+/** @param more of the configuration */
+export async function startProxy(member: Member, kubeconfig: string, more: object = {}): Promise<void> {
   const configuration = {
     apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
     kind: 'KubeProxyConfiguration',
@@ -126,6 +129,7 @@ export async function startProxy(member: Member, kubeconfig: string): Promise<vo
     conntrack: { maxPerCore: 0, min: 0 },
     healthzBindAddress: '127.0.0.1:10256',
     metricsBindAddress: '127.0.0.1:10249',
+    ...more,
   };
   writeFileSync(member.path('proxy.json'), JSON.stringify(configuration));
   await member.spawn('proxy', [binary('kube-proxy'), `--config=${member.path('proxy.json')}`], { own: true });

@@ -120,6 +120,13 @@ export class Channel {
     });
   }
 
+  /** The host's command line that runs a command; it fails when there is no connection. */
+  entering(argv: readonly string[], env: Readonly<Record<string, string>>): readonly string[] {
+    const variables = Object.entries(this.#env).map(([name, value]) => `${name}=${value}`);
+    const line = commandLine(argv, { env }, undefined);
+    return ['env', ...variables, this.#ssh, ...this.#clientSettings(), this.#target(), line];
+  }
+
   /** Hands this program's terminal or streams to a command, or to a shell without one; resolves with the exit code. */
   attach(argv: readonly string[]): Promise<number> {
     const terminal = argv.length === 0 || (process.stdin.isTTY && process.stdout.isTTY);

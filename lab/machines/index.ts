@@ -11,7 +11,7 @@ export {
   instantOf,
 } from './durability.ts';
 export { LabError } from './error.ts';
-export { Lab, type LabOptions, type MachineSetup, startMachines } from './lab.ts';
+export { Lab, type LabOptions, type MachineSetup, startMachines, takeDown } from './lab.ts';
 export { Machine, RemoteCommandFailed } from './machine.ts';
 export { MachineDisk } from './machine-disk.ts';
 export { MachinePostgres, type Survivors, verifyFiles, writeFiles } from './writers.ts';

@@ -3,11 +3,11 @@ import { existsSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Build, buildIn, machineFiles } from './build/build.ts';
-import { isAlive, type ProcessIdentity, processIdentity } from './command.ts';
+import { type CommandOptions, isAlive, type ProcessIdentity, processIdentity } from './command.ts';
 import { type DiskSpec, planDisk } from './disks.ts';
 import { LabError } from './error.ts';
 import { type DiskRecord, LabFolder, type LabRecord, type MountRecord, removeDeadLabs } from './folder.ts';
-import { endKeeper, startKeeper } from './keeper.ts';
+import { endKeeper, runInNetwork, startKeeper } from './keeper.ts';
 import { Machine } from './machine.ts';
 import { makeNetworks, maxMachines, setPartitions } from './network.ts';
 
@@ -26,7 +26,7 @@ export interface MachineSetup {
 }
 
 export interface LabOptions extends MachineSetup {
-  /** How many; 1 unless told. */
+  /** How many; 1 unless told. 0 makes a lab to which machines are added. */
   readonly machines?: number;
   /** Default: a fresh one, so that labs of several programs do not meet. */
   readonly name?: string;
@@ -50,8 +50,8 @@ export class Lab implements AsyncDisposable {
   /** Starts a lab and its machines. When anything fails nothing of it stays. */
   static async start(options: LabOptions = {}): Promise<Lab> {
     const count = options.machines ?? 1;
-    if (!Number.isInteger(count) || count < 1 || count > maxMachines)
-      throw new LabError(`a lab has 1 to ${maxMachines} machines, not ${count}`);
+    if (!Number.isInteger(count) || count < 0 || count > maxMachines)
+      throw new LabError(`a lab has 0 to ${maxMachines} machines, not ${count}`);
     requireHost();
     removeDeadLabs();
     const build = await machineFiles(options.report);
@@ -144,6 +144,11 @@ export class Lab implements AsyncDisposable {
   async heal(one?: number, other?: number): Promise<void> {
     const pair = one === undefined ? undefined : ([one, other ?? 0] as const);
     await this.#partitions(pair ? this.folder.read().partitions.filter((present) => !samePair(present, pair)) : []);
+  }
+
+  /** Runs a program of the host in the lab's network, in which all machines have their network cards. */
+  runInNetwork(argv: readonly string[], options: CommandOptions = {}): Promise<string> {
+    return runInNetwork(this.#keeper, this.#build, argv, options);
   }
 
   /** Ends the lab; its disks are gone with it. Safe to repeat. */

@@ -210,6 +210,11 @@ export class Machine {
     return this.#channel.start(argv, options);
   }
 
+  /** The host's command line that runs a command on the machine, over the connection that is there. */
+  entering(argv: readonly string[], env: Readonly<Record<string, string>> = {}): readonly string[] {
+    return this.#channel.entering(argv, env);
+  }
+
   /** Hands this program's terminal to a command, or to a shell; resolves with the exit code. */
   attach(argv: readonly string[]): Promise<number> {
     this.#mustRun();

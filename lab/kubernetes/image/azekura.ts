@@ -26,6 +26,8 @@ export async function azekuraArchive(tag = azekuraImage.tag): Promise<string> {
       layers: [
         { programs: [process.execPath] },
         { packages: imagePackages(), busybox: true },
+        // The disks of the lab's machines are not among LVM's built-in kinds of device.
+        { texts: { '/etc/lvm/lvmlocal.conf': 'devices { types=["ubd",16] }\n' } },
         { files: { [app]: '/app' }, links: { '/usr/local/bin/node': process.execPath } },
       ],
       entrypoint: [process.execPath, '/app/bin/azekura.mjs'],
