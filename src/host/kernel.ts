@@ -199,6 +199,8 @@ export interface FileStat {
   /** st_blocks × 512. On XFS counts shared blocks in every file: use extentUsage() for truth. */
   readonly allocatedBytes: number;
   readonly modifiedMs: number;
+  /** Permission bits, such as 0o600. */
+  readonly permissions: number;
   /** major:minor of a block device. */
   readonly deviceNumber?: string;
   readonly filesystemId: string;

@@ -52,3 +52,14 @@ export const Policy = z
   })
   .strict();
 export type Policy = z.infer<typeof Policy>;
+
+/**
+ * What lies before the data of an encrypted volume. Four mebibytes hold the header, eight key slots (2 MiB) and room for more,
+ * and are one extent of LVM; cryptsetup's own 16 MiB would be written to, and so allocated, in every thin volume.
+ */
+export const encryptionHeaderBytes = 4 * 2 ** 20;
+
+/** What of a pool is before the bytes that a volume offers. */
+export function headerBytesOf({ encryption }: { readonly encryption?: Policy['encryption'] }): number {
+  return encryption === 'luks2' ? encryptionHeaderBytes : 0;
+}

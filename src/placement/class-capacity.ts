@@ -1,3 +1,4 @@
+import { headerBytesOf } from '../model/policy.ts';
 import type { Lot } from './lot.ts';
 import { type ClaimRequest, isOpenTo } from './obstacles.ts';
 import type { Stock } from './stock.ts';
@@ -22,7 +23,7 @@ export function capacityFor(
     if (!isOpenTo(claim, lot)) return;
     availableBytes += lot.room.freeBytes;
     const room = claim.policy.provisioning === 'thick' ? lot.room.thickBytes : lot.room.thinBytes;
-    maximumBytes = Math.max(maximumBytes, room);
+    maximumBytes = Math.max(maximumBytes, room - headerBytesOf(claim.policy));
   };
   for (const name of nodeName === undefined ? stock.nodeNames() : [nodeName]) stock.lotsOn(name).forEach(take);
   return { availableBytes, maximumBytes };

@@ -1,7 +1,15 @@
 import { formatBytes } from '../lib/quantity.ts';
 import { holdsTogether } from './capacity.ts';
 import type { Lot } from './lot.ts';
-import { type ClaimRequest, isOpenTo, type Obstacle, type ObstacleCode, obstacleOf, shortageOf } from './obstacles.ts';
+import {
+  type ClaimRequest,
+  isOpenTo,
+  type Obstacle,
+  type ObstacleCode,
+  obstacleOf,
+  shortageOf,
+  storedBytes,
+} from './obstacles.ts';
 import type { Stock } from './stock.ts';
 
 /** The pools of a node for some claims, in the order of the claims; or why it cannot hold them all. */
@@ -76,7 +84,7 @@ interface Load {
 /** Tries the pools, best first, for the largest claim first; a pool that is refused gives way to the next. */
 function assign(claims: readonly ClaimRequest[], lots: readonly Lot[]): string[] | undefined {
   const order = claims.map((claim, index) => ({ claim, index }));
-  order.sort((a, b) => b.claim.sizeBytes - a.claim.sizeBytes || a.index - b.index);
+  order.sort((a, b) => storedBytes(b.claim) - storedBytes(a.claim) || a.index - b.index);
   const best = [...lots].sort((a, b) => b.room.thickBytes - a.room.thickBytes || (a.name < b.name ? -1 : 1));
   const loads = new Map<string, Load>();
   const chosen: string[] = [];
@@ -100,7 +108,9 @@ function assign(claims: readonly ClaimRequest[], lots: readonly Lot[]): string[]
   return next(0) ? chosen : undefined;
 }
 
-function add(before: Load = { thinBytes: undefined, thickBytes: 0 }, { sizeBytes, policy }: ClaimRequest): Load {
+function add(before: Load = { thinBytes: undefined, thickBytes: 0 }, claim: ClaimRequest): Load {
+  const sizeBytes = storedBytes(claim);
+  const { policy } = claim;
   return policy.provisioning === 'thick'
     ? { ...before, thickBytes: before.thickBytes + sizeBytes }
     : { ...before, thinBytes: (before.thinBytes ?? 0) + sizeBytes };

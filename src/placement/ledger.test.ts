@@ -1,11 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Policy } from '../model/policy.ts';
+import { encryptionHeaderBytes, Policy } from '../model/policy.ts';
 import { ReplicaSpec, ReplicaStatus } from '../model/replica.ts';
 import { meta } from './fixture.ts';
-import { Ledger, ledger, ledgerEntry } from './ledger.ts';
+import { Ledger, ledger, ledgerEntry, promise } from './ledger.ts';
 
-function replica(name: string, sizeBytes: number, provisioning: 'thin' | 'thick', sizeNow: number) {
+function replica(
+  name: string,
+  sizeBytes: number,
+  provisioning: 'thin' | 'thick',
+  sizeNow: number,
+  encryption: 'none' | 'luks2' = 'none',
+) {
   const metadata = meta(name);
   const spec = ReplicaSpec.parse({
     volumeName: 'v',
@@ -15,7 +21,7 @@ function replica(name: string, sizeBytes: number, provisioning: 'thin' | 'thick'
     poolName: 'p',
     sizeBytes,
     mode: 'filesystem',
-    policy: Policy.parse({ provisioning }),
+    policy: Policy.parse({ provisioning, encryption }),
     volumeCreatedAt: '2026-01-01T00:00:00.000Z',
     volumeGeneration: 1,
   });
@@ -28,6 +34,18 @@ describe('ledgerEntry', () => {
     expect(ledgerEntry(replica('a', 100, 'thick', 60))).toMatchObject({ allocatedBytes: 40, promisedBytes: 100 });
     expect(ledgerEntry(replica('a', 100, 'thick', 100))).toMatchObject({ allocatedBytes: 0, promisedBytes: 100 });
     expect(ledgerEntry(replica('a', 100, 'thin', 0))).toMatchObject({ allocatedBytes: 0, promisedBytes: 100 });
+  });
+
+  it('counts the header of an encrypted volume', () => {
+    const [whole, size] = [100 + encryptionHeaderBytes, { sizeBytes: 100 }];
+    const sealed = (provisioning: 'thin' | 'thick', now: number) =>
+      ledgerEntry(replica('a', 100, provisioning, now, 'luks2'));
+    expect(sealed('thin', 0)).toMatchObject({ allocatedBytes: 0, promisedBytes: whole });
+    expect(sealed('thick', 0)).toMatchObject({ allocatedBytes: whole, promisedBytes: whole });
+    expect(sealed('thick', 100)).toMatchObject({ allocatedBytes: 0, promisedBytes: whole });
+    // What was promised before the replica is the same.
+    const policy = { provisioning: 'thick', encryption: 'luks2' } as const;
+    expect(promise('a', 'p', { ...size, policy })).toEqual(sealed('thick', 0));
   });
 
   it('counts a replica that is larger than it should be with its real size', () => {

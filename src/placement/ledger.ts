@@ -1,6 +1,6 @@
 import type { Replica } from '../model/kinds.ts';
 import type { LedgerEntry } from '../model/ledger.ts';
-import type { Policy } from '../model/policy.ts';
+import { headerBytesOf, type Policy } from '../model/policy.ts';
 
 /** What the replicas of a pool add up to. */
 export interface PoolSums {
@@ -76,10 +76,17 @@ function isSame(a: LedgerEntry, b: LedgerEntry): boolean {
 export function promise(
   name: string,
   poolName: string,
-  { sizeBytes, policy }: { readonly sizeBytes: number; readonly policy: Pick<Policy, 'provisioning'> },
+  {
+    sizeBytes,
+    policy,
+  }: {
+    readonly sizeBytes: number;
+    readonly policy: Pick<Policy, 'provisioning'> & Partial<Pick<Policy, 'encryption'>>;
+  },
 ): LedgerEntry {
-  const allocatedBytes = policy.provisioning === 'thick' ? sizeBytes : 0;
-  return { replicaName: name, poolName, promisedBytes: sizeBytes, allocatedBytes };
+  const promisedBytes = sizeBytes + headerBytesOf(policy);
+  const allocatedBytes = policy.provisioning === 'thick' ? promisedBytes : 0;
+  return { replicaName: name, poolName, promisedBytes, allocatedBytes };
 }
 
 /**
@@ -88,12 +95,14 @@ export function promise(
  */
 export function ledgerEntry(replica: Pick<Replica, 'metadata' | 'spec' | 'status'>): LedgerEntry {
   const { spec, status } = replica;
-  const allocatedBytes = spec.policy.provisioning === 'thick' ? Math.max(0, spec.sizeBytes - status.sizeBytes) : 0;
+  const header = headerBytesOf(spec.policy);
+  const shown = status.sizeBytes > 0 ? status.sizeBytes + header : 0;
+  const allocatedBytes = spec.policy.provisioning === 'thick' ? Math.max(0, spec.sizeBytes + header - shown) : 0;
   return {
     poolName: spec.poolName,
     replicaName: replica.metadata.name,
     allocatedBytes,
-    promisedBytes: Math.max(spec.sizeBytes, status.sizeBytes),
+    promisedBytes: Math.max(spec.sizeBytes, status.sizeBytes) + header,
   };
 }
 

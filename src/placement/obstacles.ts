@@ -1,6 +1,6 @@
 import { formatBytes } from '../lib/quantity.ts';
 import type { Node, Pool } from '../model/kinds.ts';
-import type { Policy } from '../model/policy.ts';
+import { headerBytesOf, type Policy } from '../model/policy.ts';
 import type { Room } from './capacity.ts';
 import type { Lot } from './lot.ts';
 
@@ -8,6 +8,7 @@ import type { Lot } from './lot.ts';
 export type PlacementPolicy = Pick<Policy, 'engine' | 'provisioning' | 'poolSelector' | 'deviceClass'> & {
   readonly replicas?: number;
   readonly shared?: boolean;
+  readonly encryption?: Policy['encryption'];
 };
 
 /** One volume that is looked for. */
@@ -22,6 +23,11 @@ export interface ClaimRequest {
   readonly excludedPools?: readonly string[];
   /** Whether several nodes will use it at once. */
   readonly access?: 'oneNode' | 'manyNodes';
+}
+
+/** What a pool needs for a claim: an encrypted volume has a header before its data. */
+export function storedBytes({ sizeBytes, policy }: Pick<ClaimRequest, 'sizeBytes' | 'policy'>): number {
+  return sizeBytes + headerBytesOf(policy);
 }
 
 /** What can be against a pool or node. */
@@ -125,12 +131,10 @@ export function stateObstacle({ metadata, spec, status }: Pool, node: Node | und
 }
 
 /** What a pool lacks for a volume that it would else take; undefined when there is room. */
-export function shortageOf(
-  { sizeBytes, policy: { provisioning } }: Pick<ClaimRequest, 'sizeBytes' | 'policy'>,
-  room: Room,
-): Obstacle | undefined {
+export function shortageOf(claim: Pick<ClaimRequest, 'sizeBytes' | 'policy'>, room: Room): Obstacle | undefined {
+  const { provisioning } = claim.policy;
   const roomBytes = provisioning === 'thick' ? room.thickBytes : room.thinBytes;
-  if (sizeBytes <= roomBytes) return undefined;
+  if (storedBytes(claim) <= roomBytes) return undefined;
   if (room.short) return obstacle('PoolFull', 'it is full up to its reserve');
   const left = formatBytes(roomBytes);
   return obstacle(

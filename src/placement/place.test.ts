@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Node, Pool } from '../model/kinds.ts';
-import { Policy } from '../model/policy.ts';
+import { encryptionHeaderBytes, Policy } from '../model/policy.ts';
 import { roomOf } from './capacity.ts';
+import { capacityFor } from './class-capacity.ts';
 import { fitNode } from './fit-node.ts';
 import { gibibyte, holdsByTrial, makeStock, makeNode as node, placeByScan, makePool as pool } from './fixture.ts';
 import { Ledger, promise } from './ledger.ts';
@@ -50,10 +51,27 @@ describe('place', () => {
     ],
     ['the overcommit limit', pool('p'), { sizeBytes: 201 * gibibyte }, {}, /200Gi left up to its overcommit limit/],
     ['space for a thick volume', pool('p'), { sizeBytes: 101 * gibibyte }, { provisioning: 'thick' }, /100Gi left/],
+    [
+      'space for the header of an encrypted volume',
+      pool('p'),
+      { sizeBytes: 100 * gibibyte },
+      { provisioning: 'thick', encryption: 'luks2' },
+      /100Gi left/,
+    ],
   ])('says that %s is against a pool', (_, candidate, part, policy, reason) => {
     const answer = placed(request(part, policy), nodes, [candidate]);
     expect(answer.chosen).toEqual([]);
     expect(answer.considered[0]?.reason).toMatch(reason);
+  });
+
+  it('tells the largest encrypted volume without its header', () => {
+    const largest = (encryption: Policy['encryption']) =>
+      capacityFor({ policy: Policy.parse({ encryption }) }, 'n1', makeStock(nodes.values(), [pool('p')], new Ledger()))
+        .maximumBytes;
+    expect(largest('none') - largest('luks2')).toBe(encryptionHeaderBytes);
+    const fits = (sizeBytes: number) => placed(request({ sizeBytes }, { encryption: 'luks2' }), nodes, [pool('p')]);
+    expect(fits(largest('luks2')).chosen).toHaveLength(1);
+    expect(fits(largest('luks2') + 1).chosen).toHaveLength(0);
   });
 
   it('says that a node is cordoned or not ready', () => {

@@ -1,5 +1,5 @@
 import { fitNode, type Refusal } from './fit-node.ts';
-import { type ClaimRequest, type Obstacle, obstacleOf, shortageOf } from './obstacles.ts';
+import { type ClaimRequest, type Obstacle, obstacleOf, shortageOf, storedBytes } from './obstacles.ts';
 import type { Stock } from './stock.ts';
 
 /** What is looked for: volumes that one node shall hold together, such as those of a pod. */
@@ -82,7 +82,7 @@ function choose({ claims, nodeNames }: PlaceRequest, stock: Stock): Place[][] | 
 
 /** Nodes with room for the largest claim, the one whose pool has the most first. */
 function* nodesInOrder(claims: readonly ClaimRequest[], stock: Stock): Generator<string> {
-  const largest = claims.reduce((a, b) => (b.sizeBytes > a.sizeBytes ? b : a));
+  const largest = claims.reduce((a, b) => (storedBytes(b) > storedBytes(a) ? b : a));
   const pinned = claims.find(({ poolName }) => poolName !== undefined)?.poolName;
   if (pinned !== undefined) {
     const pool = stock.pool(pinned);
@@ -90,7 +90,7 @@ function* nodesInOrder(claims: readonly ClaimRequest[], stock: Stock): Generator
     return;
   }
   const met = new Set<string>();
-  for (const { metadata, spec } of stock.ranked(largest.policy, largest.sizeBytes)) {
+  for (const { metadata, spec } of stock.ranked(largest.policy, storedBytes(largest))) {
     if (met.has(spec.nodeName) || largest.excludedPools?.includes(metadata.name)) continue;
     met.add(spec.nodeName);
     yield spec.nodeName;
@@ -109,7 +109,7 @@ function copies(
   if (wanted === 1) return found;
   const rank = new Map(nodeNames?.map((name, index) => [name, index]));
   const others = new Map<string, Place>();
-  for (const { metadata, spec } of stock.ranked(claim.policy, claim.sizeBytes)) {
+  for (const { metadata, spec } of stock.ranked(claim.policy, storedBytes(claim))) {
     const { nodeName } = spec;
     if (nodeName === first.nodeName || others.has(nodeName) || claim.excludedPools?.includes(metadata.name)) continue;
     if (nodeNames && !rank.has(nodeName)) continue;

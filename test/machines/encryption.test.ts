@@ -44,7 +44,8 @@ async function opens(device: string, key: string): Promise<boolean> {
 /** Starts Azekura, and waits until it answers. */
 async function up(): Promise<void> {
   await machine.sh('mkdir -p /data /run/keys; mountpoint -q /data || mount /dev/ubda /data');
-  for (const [name, key] of Object.entries(keys)) await machine.exec(['tee', `/run/keys/${name}`], { input: key });
+  for (const [name, key] of Object.entries(keys))
+    await machine.exec(['install', '-m', '400', '/dev/stdin', `/run/keys/${name}`], { input: key });
   daemon = machine.start(['sh', '-c', `exec azekura up --data-dir ${dataDir} --no-pool >>/data/log 2>&1`]);
   await eventually(() => azekura('status'), 60_000, 500);
 }
@@ -132,7 +133,9 @@ describe('its key', () => {
     ).not.toContain(await idOf('db'));
     await machine.sh('printf short >/run/keys/one');
     expect(await failing('volume', 'mount', 'db', '/mnt/db')).toContain('has 5 bytes');
-    await machine.sh('cp /run/keys/wrong /run/keys/one');
+    await machine.sh('rm /run/keys/one; cp /run/keys/wrong /run/keys/one; chmod 440 /run/keys/one');
+    expect(await failing('volume', 'mount', 'db', '/mnt/db')).toContain('its mode is 440, and 400 is right');
+    await machine.sh('chmod 400 /run/keys/one');
     expect(await failing('volume', 'mount', 'db', '/mnt/db')).toContain('does not open it');
     expect(await why('db')).toContain('EncryptionKeyWrong');
     await machine.sh('mv /run/keys/away /run/keys/one');

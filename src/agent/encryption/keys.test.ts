@@ -43,6 +43,11 @@ describe('the keys of a volume', () => {
     await kernel.makeDirectory('/keys');
     for (const name of ['one', 'two']) await kernel.writeTextFile(`/keys/${name}`, longEnough);
     await kernel.writeTextFile('/keys/short', 'short');
+    for (const permissions of [0o440, 0o604]) {
+      const path = `/keys/open-${permissions.toString(8)}`;
+      await kernel.writeTextFile(path, longEnough);
+      host.machine.need(path, 'chmod').permissions = permissions;
+    }
   });
   const replica = (policy: object, more: Partial<Replica['spec']> = {}, status: object = {}) =>
     ({
@@ -78,6 +83,8 @@ describe('the keys of a volume', () => {
     [{ encryptionKeyFile: '/keys/gone' }, 'there is no file /keys/gone on node here'],
     [{ encryptionKeyFile: '/keys' }, '/keys is not a file'],
     [{ encryptionKeyFile: '/keys/short' }, 'has 5 bytes'],
+    [{ encryptionKeyFile: '/keys/open-440' }, "is not its owner's alone: its mode is 440"],
+    [{ encryptionKeyFile: '/keys/open-604' }, "is not its owner's alone: its mode is 604"],
   ])('are missing: %j', async (policy, message) => {
     await expect(keysOf(places, replica(policy))).rejects.toMatchObject({
       code: 'FailedPrecondition',

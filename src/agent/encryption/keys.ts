@@ -45,6 +45,9 @@ export async function keysOf(
   throw missing('it names no key file, and no key came with a request to stage it');
 }
 
+/** Whatever the file's group and everybody else may do with it. */
+const forOthers = 0o077;
+
 async function checkFile(places: KeyPlaces, path: string, missing: (problem: string) => AzekuraError): Promise<void> {
   const stat = await statOf(places, path);
   if (!stat) throw missing(`there is no file ${path} on node ${places.nodeName}`);
@@ -53,6 +56,8 @@ async function checkFile(places: KeyPlaces, path: string, missing: (problem: str
   if (stat.kind !== 'file') throw missing(`${path} is not a file`);
   if (stat.sizeBytes < shortestKeyBytes)
     throw missing(`${path} has ${stat.sizeBytes} bytes, and a key has at least ${shortestKeyBytes}`);
+  if (stat.permissions & forOthers)
+    throw missing(`${path} is not its owner's alone: its mode is ${stat.permissions.toString(8)}, and 400 is right`);
 }
 
 /** Contained apart from everything else: the file may lie on a server that does not answer. */

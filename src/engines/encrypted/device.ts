@@ -5,11 +5,13 @@ import {
   closeArgv,
   dumpArgv,
   formatArgv,
+  type KeyDerivation,
   openArgv,
   removeKeyArgv,
   resizeArgv,
   restoreArgv,
   slotOf,
+  standardDerivation,
   testArgv,
   uuidArgv,
   volumeKeyOf,
@@ -28,8 +30,11 @@ export class LuksDevice {
   readonly #volume: VolumeRef;
   readonly #name: string;
 
+  readonly #derivation: KeyDerivation;
+
   /** @param label what messages call the volume */
-  constructor(deps: EngineDeps, volume: VolumeRef, label: string) {
+  constructor(deps: EngineDeps, volume: VolumeRef, label: string, derivation: KeyDerivation = standardDerivation) {
+    this.#derivation = derivation;
     this.#deps = deps;
     this.#volume = volume;
     this.#name = mappingName(volume.volumeId);
@@ -50,7 +55,11 @@ export class LuksDevice {
   /** Writes a new header with one key, over whatever is there. */
   async format(device: string, key: LuksKey): Promise<void> {
     const { place, input } = placeOfKey(key);
-    await this.#step('luks.format', formatArgv(device, luksUuid(this.#volume.volumeId), place), input);
+    await this.#step(
+      'luks.format',
+      formatArgv(device, luksUuid(this.#volume.volumeId), place, this.#derivation),
+      input,
+    );
   }
 
   /** @returns whether the key opened it; false when it is not the key */
@@ -114,7 +123,7 @@ export class LuksDevice {
   async addKey(device: string, old: LuksKey, added: LuksKey): Promise<void> {
     const [first, second] = [placeOfKey(old), placeOfKey(added)];
     const input = Buffer.concat([first.input, second.input]);
-    await this.#step('luks.add-key', addKeyArgv(device, first.place, second.place), input);
+    await this.#step('luks.add-key', addKeyArgv(device, first.place, second.place, this.#derivation), input);
   }
 
   /** Takes away the slots that a key opens; what is no key any more is no error. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { headerBytes } from '../../host/luks/argv.ts';
+import { encryptionHeaderBytes as headerBytes } from '../../model/policy.ts';
 import type { ByteRange, EncryptionLayer, SnapshotIdentity, VolumeIdentity, VolumeOnDisk } from '../contract.ts';
 
 /*

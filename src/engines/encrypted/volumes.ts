@@ -1,4 +1,5 @@
 import type { BlockNode } from '../../host/host.ts';
+import type { KeyDerivation } from '../../host/luks/argv.ts';
 import type { LuksKey } from '../../host/luks/run.ts';
 import { AzekuraError, toAzekuraError } from '../../model/errors.ts';
 import type {
@@ -25,6 +26,8 @@ export interface EncryptionOptions {
   keysOf(volume: VolumeRef): Promise<readonly [LuksKey, ...LuksKey[]]>;
   /** Whether discards reach the pool, which then sees what of the volume is unused. */
   readonly discards: boolean;
+  /** How new keys are derived; the standard one unless told. For tests with many volumes, where deriving is all the time. */
+  readonly derivation?: KeyDerivation;
 }
 
 export interface EncryptedContext extends EncryptionOptions {
@@ -331,5 +334,5 @@ async function keepHeader(
 }
 
 function deviceOf(context: EncryptedContext, volume: VolumeRef, identity: VolumeIdentity | undefined): LuksDevice {
-  return new LuksDevice(context.deps, volume, identity?.name ?? volume.volumeId);
+  return new LuksDevice(context.deps, volume, identity?.name ?? volume.volumeId, context.derivation);
 }

@@ -96,9 +96,10 @@ export function fakeFiles(machine: FakeMachine): Files {
       const node = machine.find(path);
       if (!node) return undefined;
       const block = machine.device(path) !== undefined;
-      const { sizeBytes, allocatedBytes, inode } = node;
+      const { sizeBytes, allocatedBytes, inode, permissions = 0o600 } = node;
       const filesystemId = machine.place(path).filesystem.device;
-      return { kind: block ? 'block' : node.kind, sizeBytes, allocatedBytes, modifiedMs: 0, filesystemId, inode };
+      const kind = block ? 'block' : node.kind;
+      return { kind, sizeBytes, allocatedBytes, modifiedMs: 0, permissions, filesystemId, inode };
     },
     statfs(path) {
       machine.need(path, 'statfs');

@@ -12,6 +12,8 @@ export interface FakeNode {
   token: string;
   /** The group that it was given to; its members may then read and write. */
   gid?: number;
+  /** Of a file that is its owner's alone, unless told. */
+  permissions?: number;
   /** What is formatted into the file, when it backs a device. */
   filesystem?: FakeFilesystem;
 }

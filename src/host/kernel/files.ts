@@ -238,6 +238,7 @@ function describeStat(stat: Stats): FileStat {
     sizeBytes: stat.size,
     allocatedBytes: stat.blocks * 512,
     modifiedMs: Math.floor(stat.mtimeMs),
+    permissions: stat.mode & 0o7777,
     ...(kind === 'block' ? { deviceNumber: deviceNumber(stat.rdev) } : {}),
     filesystemId: deviceNumber(stat.dev),
     inode: stat.ino,

@@ -1,12 +1,9 @@
 /** Argument lists of cryptsetup(8), 2.4 and later. Pure: nothing here knows a key, only where cryptsetup reads it. */
 
+import { encryptionHeaderBytes } from '../../model/policy.ts';
+
 export type CryptsetupArgv = readonly [string, ...string[]];
 
-/**
- * What lies before the data on the device. Four mebibytes hold the header, eight key slots (2 MiB) and room for more, and
- * are one extent of LVM; cryptsetup's own 16 MiB would be written to, and so allocated, in every thin volume.
- */
-export const headerBytes = 4 * 2 ** 20;
 const metadataSize = '16k';
 /** Eight slots of 252 KiB; with both copies of the metadata 2 MiB. */
 const keyslotsBytes = 8 * 258_048;
@@ -16,7 +13,7 @@ const sectorBytes = 512;
  * Fixed, so that opening costs the same on every machine and nothing is measured: argon2id with 32 MiB, four passes and
  * one thread is above what OWASP asks for (19 MiB, two passes), and fits into the memory that a small node's agent has.
  */
-const derivation = [
+export const standardDerivation: KeyDerivation = [
   '--pbkdf',
   'argon2id',
   '--pbkdf-memory',
@@ -25,7 +22,10 @@ const derivation = [
   '1',
   '--pbkdf-force-iterations',
   '4',
-] as const;
+];
+
+/** Options that say how a key is derived from what was given. */
+export type KeyDerivation = readonly string[];
 
 /** Where a command reads a key: a file of the machine, or its standard input. */
 export type KeyPlace = { readonly file: string } | { readonly inputBytes: number };
@@ -34,10 +34,15 @@ function keyFile(place: KeyPlace): readonly string[] {
   return 'file' in place ? ['--key-file', place.file] : ['--key-file', '-', '--keyfile-size', String(place.inputBytes)];
 }
 
-export function formatArgv(device: string, uuid: string, key: KeyPlace): CryptsetupArgv {
+export function formatArgv(
+  device: string,
+  uuid: string,
+  key: KeyPlace,
+  derivation: KeyDerivation = standardDerivation,
+): CryptsetupArgv {
   const cipher = ['--type', 'luks2', '--cipher', 'aes-xts-plain64', '--key-size', '512', '--hash', 'sha256'];
   const layout = [
-    ...['--sector-size', '4096', '--offset', String(headerBytes / sectorBytes)],
+    ...['--sector-size', '4096', '--offset', String(encryptionHeaderBytes / sectorBytes)],
     ...['--luks2-metadata-size', metadataSize, '--luks2-keyslots-size', String(keyslotsBytes)],
   ];
   return ['luksFormat', '--batch-mode', ...cipher, ...layout, ...derivation, '--uuid', uuid, ...keyFile(key), device];
@@ -90,7 +95,12 @@ export function resizeArgv(name: string): CryptsetupArgv {
 }
 
 /** With both keys from standard input the old one comes first. */
-export function addKeyArgv(device: string, old: KeyPlace, added: KeyPlace): CryptsetupArgv {
+export function addKeyArgv(
+  device: string,
+  old: KeyPlace,
+  added: KeyPlace,
+  derivation: KeyDerivation = standardDerivation,
+): CryptsetupArgv {
   const file = 'file' in added ? added.file : '-';
   return ['luksAddKey', '--batch-mode', ...derivation, ...keyFile(old), device, file];
 }
