@@ -45,7 +45,7 @@ async function opens(device: string, key: string): Promise<boolean> {
 async function up(): Promise<void> {
   await machine.sh('mkdir -p /data /run/keys; mountpoint -q /data || mount /dev/ubda /data');
   for (const [name, key] of Object.entries(keys))
-    await machine.exec(['install', '-m', '400', '/dev/stdin', `/run/keys/${name}`], { input: key });
+    await machine.exec(['sh', '-c', 'umask 377; rm -f "$1"; cat >"$1"', '-', `/run/keys/${name}`], { input: key });
   daemon = machine.start(['sh', '-c', `exec azekura up --data-dir ${dataDir} --no-pool >>/data/log 2>&1`]);
   await eventually(() => azekura('status'), 60_000, 500);
 }
