@@ -14,7 +14,7 @@ import { scenes } from './inside/parts/power-scenes.ts';
 const worker = path.resolve(import.meta.dirname, '../../dist/kernel-worker.mjs');
 const long = process.env.AZEKURA_LONG === '1';
 const seed = Number(process.env.AZEKURA_SEED ?? Date.now() % 2 ** 31);
-const cuts = 12;
+const cuts = 8;
 let lab: Lab;
 let machine: Machine;
 
