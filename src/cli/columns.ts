@@ -129,6 +129,11 @@ export const columns: Columns = {
     { title: 'source', value: ({ spec }) => `${spec.source.kind} ${placeOf(spec.source)}` },
     { title: 'node', wide: true, value: ({ spec }) => spec.nodeName },
     { title: 'filesystem', wide: true, value: ({ status }) => status.filesystem ?? '' },
+    {
+      title: 'free for thick',
+      wide: true,
+      value: ({ status }) => size(Math.min(status.freeBytes, status.thickFreeBytes ?? status.freeBytes)),
+    },
     { title: 'reserve', wide: true, value: ({ status }) => size(status.reserveBytes) },
     { title: 'largest volume', wide: true, value: ({ status }) => size(status.maximumVolumeBytes) },
     { title: 'path', wide: true, value: ({ status }) => status.path ?? '' },

@@ -42,6 +42,11 @@ export interface EngineCapabilities {
   readonly replicas: readonly number[];
   readonly shared: boolean;
   /**
+   * Whether a pool is a file system of its own, so that its statfs shows that nothing has changed. Other pools are
+   * observed whole as often.
+   */
+  readonly poolIsFilesystem: boolean;
+  /**
    * Devices come in multiples of it: a size is rounded up to the next, and observe() tells the size of the device. A pool
    * may have coarser steps of its own.
    */
@@ -157,6 +162,8 @@ export interface PoolObservation {
   readonly disks?: readonly PoolDisk[];
   readonly capacityBytes: number;
   readonly freeBytes: number;
+  /** What of it thick volumes can have; absent when that is all of it. */
+  readonly thickFreeBytes?: number;
   readonly causes: readonly Cause[];
 }
 

@@ -135,6 +135,8 @@ export const PoolStatus = z.object({
   capacityBytes: Bytes.default(0),
   /** Free bytes of the file system or volume group, reserve not subtracted. */
   freeBytes: Bytes.default(0),
+  /** What of the free bytes thick volumes can have; absent when that is all of them. */
+  thickFreeBytes: Bytes.optional(),
   usedBytes: Bytes.default(0),
   reserveBytes: Bytes.default(0),
   /** Σ sizes of thin volumes and full sizes of thick ones. */

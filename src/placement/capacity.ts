@@ -6,10 +6,14 @@ export interface Room {
   readonly reserveBytes: number;
   /** For thin volumes: up to the overcommit limit, and only while the pool is not into its reserve. */
   readonly thinBytes: number;
-  /** For thick volumes: free now, minus the reserve and what others were promised at once. */
+  /** For thick volumes: what they can have now, minus the reserve and what others were promised at once. */
   readonly thickBytes: number;
   /** Free now, minus the reserve and what others were promised at once, whatever the overcommit limit says. */
   readonly freeBytes: number;
+  /** The part of it that thick volumes can have: an engine may keep some for thin ones. */
+  readonly thickFreeBytes: number;
+  /** Free now, and to be promised still: by this, pools are compared. */
+  readonly spareBytes: number;
   /** What may still be promised, thin and thick together. */
   readonly promisableBytes: number;
   /** Whether the pool is already into its reserve. */
@@ -22,6 +26,8 @@ export const noRoom: Room = {
   thinBytes: 0,
   thickBytes: 0,
   freeBytes: 0,
+  thickFreeBytes: 0,
+  spareBytes: 0,
   promisableBytes: 0,
   short: true,
 };
@@ -34,14 +40,18 @@ export function roomOf(pool: Pick<Pool, 'spec' | 'status'>, sums: PoolSums): Roo
   const { capacityBytes } = pool.status;
   const reserveBytes = Math.ceil((capacityBytes * pool.spec.reservePercent) / 100);
   const freeBytes = Math.max(0, pool.status.freeBytes - reserveBytes - sums.reservedBytes);
+  const ofThick = (pool.status.thickFreeBytes ?? Number.POSITIVE_INFINITY) - sums.reservedBytes;
+  const thickFreeBytes = Math.max(0, Math.min(freeBytes, ofThick));
   const short = freeBytes === 0;
   const limitBytes = Math.floor(capacityBytes * pool.spec.overcommitRatio) - reserveBytes;
   const promisableBytes = Math.max(0, limitBytes - sums.promisedBytes);
   return {
     reserveBytes,
     thinBytes: short ? 0 : promisableBytes,
-    thickBytes: Math.min(freeBytes, promisableBytes),
+    thickBytes: Math.min(thickFreeBytes, promisableBytes),
     freeBytes,
+    thickFreeBytes,
+    spareBytes: Math.min(freeBytes, promisableBytes),
     promisableBytes,
     short,
   };
@@ -56,5 +66,5 @@ export function roomOf(pool: Pick<Pool, 'spec' | 'status'>, sums: PoolSums): Roo
 export function holdsTogether(room: Room, thinBytes: number | undefined, thickBytes: number): boolean {
   if (thickBytes + (thinBytes ?? 0) > room.promisableBytes) return false;
   // A thin volume is not put on a pool that the thick ones have brought down to its reserve.
-  return thinBytes === undefined ? thickBytes <= room.freeBytes : thickBytes < room.freeBytes;
+  return thickBytes <= room.thickFreeBytes && (thinBytes === undefined || thickBytes < room.freeBytes);
 }

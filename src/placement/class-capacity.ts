@@ -21,9 +21,10 @@ export function capacityFor(
   let maximumBytes = 0;
   const take = (lot: Lot) => {
     if (!isOpenTo(claim, lot)) return;
-    availableBytes += lot.room.freeBytes;
-    const room = claim.policy.provisioning === 'thick' ? lot.room.thickBytes : lot.room.thinBytes;
-    maximumBytes = Math.max(maximumBytes, room - headerBytesOf(claim.policy));
+    const { room } = lot;
+    const thick = claim.policy.provisioning === 'thick';
+    availableBytes += thick ? room.thickFreeBytes : room.freeBytes;
+    maximumBytes = Math.max(maximumBytes, (thick ? room.thickBytes : room.thinBytes) - headerBytesOf(claim.policy));
   };
   for (const name of nodeName === undefined ? stock.nodeNames() : [nodeName]) stock.lotsOn(name).forEach(take);
   return { availableBytes, maximumBytes };

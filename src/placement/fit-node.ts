@@ -85,7 +85,7 @@ interface Load {
 function assign(claims: readonly ClaimRequest[], lots: readonly Lot[]): string[] | undefined {
   const order = claims.map((claim, index) => ({ claim, index }));
   order.sort((a, b) => storedBytes(b.claim) - storedBytes(a.claim) || a.index - b.index);
-  const best = [...lots].sort((a, b) => b.room.thickBytes - a.room.thickBytes || (a.name < b.name ? -1 : 1));
+  const best = [...lots].sort((a, b) => b.room.spareBytes - a.room.spareBytes || (a.name < b.name ? -1 : 1));
   const loads = new Map<string, Load>();
   const chosen: string[] = [];
   let tries = 0;

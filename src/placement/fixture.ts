@@ -76,8 +76,8 @@ export function placeByScan(
     if (shortageOf(claim, room)) continue;
     const { name } = pool.metadata;
     const rank = nodeNames?.indexOf(pool.spec.nodeName) ?? 0;
-    const order = best ? rank - best.rank || best.score - room.thickBytes || (name < best.name ? -1 : 1) : -1;
-    if (order < 0) best = { name, rank, score: room.thickBytes };
+    const order = best ? rank - best.rank || best.score - room.spareBytes || (name < best.name ? -1 : 1) : -1;
+    if (order < 0) best = { name, rank, score: room.spareBytes };
   }
   return best?.name;
 }

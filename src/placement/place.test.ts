@@ -52,6 +52,13 @@ describe('place', () => {
     ['the overcommit limit', pool('p'), { sizeBytes: 201 * gibibyte }, {}, /200Gi left up to its overcommit limit/],
     ['space for a thick volume', pool('p'), { sizeBytes: 101 * gibibyte }, { provisioning: 'thick' }, /100Gi left/],
     [
+      'what the engine keeps for thin volumes',
+      pool('p', { status: { thickFreeBytes: 5 * gibibyte } }),
+      { sizeBytes: 6 * gibibyte },
+      { provisioning: 'thick' },
+      /5Gi left that may be allocated/,
+    ],
+    [
       'space for the header of an encrypted volume',
       pool('p'),
       { sizeBytes: 100 * gibibyte },
@@ -112,6 +119,7 @@ describe('place', () => {
   const wish = fc.record({ sizeBytes: size, thick: fc.boolean() });
   const field = fc.record({
     freeBytes: fc.integer({ min: 0, max: 100 }).map((units) => units * gibibyte),
+    thickPart: fc.option(fc.constantFrom(0, 0.1, 0.5, 1), { nil: undefined }),
     reservePercent: fc.integer({ min: 0, max: 50 }),
     overcommitRatio: fc.constantFrom(1, 1.5, 2, 5),
   });
@@ -122,9 +130,10 @@ describe('place', () => {
         fc.array(field, { minLength: 1, maxLength: 4 }),
         fc.array(wish, { maxLength: 40 }),
         (fields, wishes) => {
-          const pools = fields.map(({ freeBytes, reservePercent, overcommitRatio }, index) =>
-            pool(`p${index}`, { spec: { reservePercent, overcommitRatio }, status: { freeBytes } }),
-          );
+          const pools = fields.map(({ freeBytes, thickPart, reservePercent, overcommitRatio }, index) => {
+            const ofThick = thickPart === undefined ? {} : { thickFreeBytes: Math.floor(freeBytes * thickPart) };
+            return pool(`p${index}`, { spec: { reservePercent, overcommitRatio }, status: { freeBytes, ...ofThick } });
+          });
           const ledger = new Ledger();
           wishes.forEach(({ sizeBytes, thick }, index) => {
             const answer = placed(
@@ -146,6 +155,9 @@ describe('place', () => {
             const sums = ledger.sums(one.metadata.name);
             const reserveBytes = Math.ceil((one.status.capacityBytes * one.spec.reservePercent) / 100);
             if (sums.volumes === 0) continue;
+            expect(sums.reservedBytes).toBeLessThanOrEqual(
+              sums.reservedBytes === 0 ? 0 : (one.status.thickFreeBytes ?? one.status.freeBytes),
+            );
             expect(sums.reservedBytes).toBeLessThanOrEqual(one.status.freeBytes - reserveBytes);
             expect(sums.promisedBytes).toBeLessThanOrEqual(
               one.status.capacityBytes * one.spec.overcommitRatio - reserveBytes,
@@ -311,7 +323,7 @@ describe('place, compared with a look at everything', () => {
           }
           for (const [name, { all, thick }] of taken) {
             expect(all).toBeLessThanOrEqual(before.get(name)?.promisableBytes ?? 0);
-            expect(thick).toBeLessThanOrEqual(before.get(name)?.freeBytes ?? 0);
+            expect(thick).toBeLessThanOrEqual(before.get(name)?.thickFreeBytes ?? 0);
           }
         },
       ),

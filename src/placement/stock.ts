@@ -177,7 +177,7 @@ export class PoolStock implements Stock {
 function rank({ policy, ranking }: Shelf, lot: Lot): void {
   const { name, room } = lot;
   if (isAdmitted(policy, lot))
-    ranking.set(name, room.thickBytes, policy.provisioning === 'thick' ? room.thickBytes : room.thinBytes);
+    ranking.set(name, room.spareBytes, policy.provisioning === 'thick' ? room.thickBytes : room.thinBytes);
   else ranking.delete(name);
 }
 

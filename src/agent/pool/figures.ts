@@ -20,8 +20,9 @@ export function poolFigures(
   sums: PoolSums,
   recycledBytes: number,
 ): Partial<PoolStatus> {
-  const { capacityBytes, freeBytes } = seen;
-  const observed = { ...pool, status: { ...pool.status, capacityBytes, freeBytes } };
+  const { capacityBytes, freeBytes, thickFreeBytes } = seen;
+  const ofThick = thickFreeBytes === undefined ? {} : { thickFreeBytes };
+  const observed = { ...pool, status: { ...pool.status, capacityBytes, freeBytes, ...ofThick } };
   const room = roomOf(observed, sums);
   const draining = pool.spec.draining ? [makeCause('PoolDraining', { pool: pool.metadata.name })] : [];
   const causes = [
@@ -38,7 +39,13 @@ export function poolFigures(
     ...deviceClassOf(pool, seen),
     ...(seen.disks === undefined ? {} : { disks: [...seen.disks] }),
     ...(seen.present
-      ? { capacityBytes, freeBytes, usedBytes: Math.max(0, capacityBytes - freeBytes), reserveBytes: room.reserveBytes }
+      ? {
+          capacityBytes,
+          freeBytes,
+          ...ofThick,
+          usedBytes: Math.max(0, capacityBytes - freeBytes),
+          reserveBytes: room.reserveBytes,
+        }
       : {}),
     promisedBytes: sums.promisedBytes,
     reservedBytes: sums.reservedBytes,

@@ -13,7 +13,7 @@ const settleMs = 2_000;
 
 /**
  * Looks after the pools of this node: a glance at the free bytes every 30 s, the whole observation when the glance shows
- * a change, and now and then without one. An idle pool is not written to the store.
+ * a change or can show none, and now and then without one. An idle pool is not written to the store.
  */
 export class PoolWatch {
   readonly #context: AgentContext;
@@ -70,7 +70,9 @@ export class PoolWatch {
       const now = this.#context.deps.clock.nowMs();
       const due =
         now - (this.#observedAtMs.get(name) ?? 0) >= observeEveryMs || phase === 'Missing' || phase === 'Failed';
-      const space = due || path === undefined ? undefined : await this.#context.deps.host.glanceAtSpace(path);
+      const { poolIsFilesystem } = this.#context.deps.engines(pool.spec.engine).capabilities;
+      const glance = !due && poolIsFilesystem && path !== undefined;
+      const space = glance ? await this.#context.deps.host.glanceAtSpace(path) : undefined;
       if (space && !differs(pool, space.sizeBytes, space.freeBytes)) return;
       this.#observedAtMs.set(name, now);
       this.#context.trigger(keys.pool(name));

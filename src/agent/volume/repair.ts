@@ -32,7 +32,7 @@ export async function repairFilesystem(
       `volume ${spec.volumeName} is a raw block volume: it has no file system of ours`,
     );
   if (poolIsShort(context, spec.poolName)) {
-    const free = formatBytes(poolRoom(context, spec.poolName)?.thickBytes ?? 0);
+    const free = formatBytes(poolRoom(context, spec.poolName)?.spareBytes ?? 0);
     throw blamed(
       'ResourceExhausted',
       makeCause('PoolFull', { pool: spec.poolName, wanted: 'room for a repair', free }),

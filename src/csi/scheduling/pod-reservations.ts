@@ -133,7 +133,7 @@ export class PodReservations implements ClaimRoom {
         else refused.set(name, fit.reason);
       }
       const free = ({ pools }: { readonly pools: readonly string[] }) =>
-        Math.max(...pools.map((pool) => view.stock.room(pool).thickBytes));
+        Math.max(...pools.map((pool) => view.stock.room(pool).spareBytes));
       fits.sort((a, b) => free(b) - free(a) || (a.nodeName < b.nodeName ? -1 : 1));
       const [best] = fits;
       const most = best ? free(best) : 0;

@@ -24,6 +24,7 @@ export function describePools(kit: ContractKit): void {
       expect(observed.capacityBytes).toBeGreaterThan(0);
       expect(observed.freeBytes).toBeGreaterThan(0);
       expect(observed.freeBytes).toBeLessThanOrEqual(observed.capacityBytes);
+      expect(observed.thickFreeBytes ?? 0).toBeLessThanOrEqual(observed.freeBytes);
     });
 
     it('a pool with another id is foreign: observed as such, opened never, written to never', async () => {

@@ -19,6 +19,7 @@ export const fileEngine: EngineDefinition = {
     filesystems: ['xfs', 'ext4'],
     replicas: [1],
     shared: false,
+    poolIsFilesystem: true,
     sizeStepBytes: sectorBytes,
     snapshots: true,
     snapshotProvisioning: ['thin', 'thick'],

@@ -19,6 +19,7 @@ export const lvmEngine: EngineDefinition = {
     filesystems: ['xfs', 'ext4'],
     replicas: [1],
     shared: false,
+    poolIsFilesystem: false,
     sizeStepBytes: extentBytes,
     snapshots: true,
     snapshotProvisioning: ['thin'],

@@ -73,6 +73,8 @@ async function look(context: LvmContext, pool: PoolRef, found: FoundGroup): Prom
     present: true,
     capacityBytes,
     freeBytes: Math.min(capacityBytes, freeInGroup + free),
+    // The thin pool gives nothing of its own back to the group.
+    thickFreeBytes: freeInGroup,
     causes,
   };
 }
