@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '../lib/fake-clock.ts';
+import { grownToDetail } from '../model/attachment.ts';
 import { attachmentName, replicaName } from '../model/names.ts';
 import { change, changeStatus } from '../store/change.ts';
 import { ControlFixture } from './fixture.ts';
@@ -27,6 +28,22 @@ describe('provisioning', () => {
     await fixture.ready('v');
     const { status } = await fixture.store.get('Volume', 'v');
     expect(status.replicas).toMatchObject([{ replicaName: replicaName(status.volumeId ?? '', 0), poolName: 'main' }]);
+  });
+
+  it('calls a volume Ready as soon as its mounted file system has grown, whatever else is told of it', async () => {
+    fixture = await ControlFixture.open();
+    await fixture.volume('v');
+    await fixture.operations.mountVolume('v', { path: '/mnt/v' });
+    const name = attachmentName(await idOf('v'), 'here');
+    const grownTo = (bytes: number) =>
+      changeStatus(fixture.store, 'Attachment', name, () => ({
+        layers: [{ kind: 'filesystem' as const, name: 'xfs', details: { [grownToDetail]: String(bytes) } }],
+      }));
+    await fixture.until('Attachment', name, (one) => one?.status.phase === 'Attached');
+    await grownTo(gibibyte / 2);
+    await fixture.until('Volume', 'v', (one) => one?.status.phase === 'Expanding');
+    await grownTo(gibibyte);
+    await fixture.ready('v');
   });
 
   it('waits for a place, says why, and goes on when there is one', async () => {

@@ -1,3 +1,4 @@
+import { filesystemGrownToBytes } from '../model/attachment.ts';
 import type { Kind } from '../model/kinds.ts';
 import type { Informer, InformerEvent } from '../store/informer.ts';
 import { type ControlContext, keys } from './context.ts';
@@ -36,9 +37,11 @@ export function listen(context: ControlContext): () => void {
   });
   const told = new Map<string, string>();
   on(view.attachments, ({ object, type }) => {
-    // Most of what happens to an attachment is the node's own: the Volume tells only whether it is attached, and what ails it.
+    // Most of what happens to an attachment is the node's own: the Volume tells whether it is attached, what ails it, and
+    // whether its file system has grown with it.
     const { name, uid, deletionTimestamp } = object.metadata;
-    const tells = JSON.stringify([uid, deletionTimestamp, object.status.phase, object.status.causes]);
+    const { phase, causes } = object.status;
+    const tells = JSON.stringify([uid, deletionTimestamp, phase, causes, filesystemGrownToBytes(object.status)]);
     if (type === 'deleted' || told.get(name) !== tells) volumeOf(object.spec.volumeId, object.spec.volumeName);
     if (type === 'deleted') told.delete(name);
     else told.set(name, tells);
