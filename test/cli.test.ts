@@ -166,7 +166,7 @@ describe.skipIf(whyNot)(`the command line on a real instance${whyNot ? ` (skippe
     expect((await bench.run('uninstall')).code).toBe(6);
     expect(await bench.down()).toBe(0);
     await bench.ok('uninstall');
-    expect(holdings(bench.folder)).toEqual({ mounts: [], loops: [] });
+    await expect.poll(() => holdings(bench.folder), { timeout: 30_000 }).toEqual({ mounts: [], loops: [] });
     expect(existsSync(`${bench.dataDir}/state`)).toBe(false);
     expect(await bench.ok('rescue', 'list', bench.path('second.img'))).toMatch(/^db-back /m);
     await bench.ok('rescue', 'export', bench.path('second.img'), 'wal', bench.path('wal.img'));

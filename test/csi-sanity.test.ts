@@ -155,7 +155,7 @@ describe.skipIf(missing !== undefined)(`csi-sanity${missing === undefined ? '' :
       expect(report.pending).toEqual(pending);
       expect(report.passed).toHaveLength(specs - pending.length);
       expect(report.exitCode).toBe(0);
-      expect(holdings(scratch)).toEqual(before);
+      await expect.poll(() => holdings(scratch), { timeout: 30_000 }).toEqual(before);
       await nothingLeft(daemon, 1_000);
     },
     900_000,

@@ -310,9 +310,11 @@ describe('secrets', () => {
 });
 
 describe('at the end', () => {
-  it('nothing of it is mounted or attached', () => {
-    expect(holdings(`${instance.scratch}/staging`)).toEqual({ mounts: [], loops: [] });
-    expect(holdings(`${instance.scratch}/pool`)).toEqual({ mounts: [], loops: [] });
+  it('nothing of it is mounted or attached', async () => {
+    for (const folder of ['staging', 'pool'])
+      await expect
+        .poll(() => holdings(`${instance.scratch}/${folder}`), { timeout: 30_000 })
+        .toEqual({ mounts: [], loops: [] });
     expect(readdirSync(`${instance.scratch}/target`)).toEqual(expect.not.arrayContaining(['1-pod']));
   });
 });

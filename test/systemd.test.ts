@@ -24,7 +24,8 @@ describe.skipIf(whyNoSystemd)(`the unit under systemd${whyNoSystemd ? ` (skipped
     systemd.run('umount', '/mnt/db');
     systemd.run('azekura', '--data-dir', dataDir, 'uninstall', '--delete-data', '--yes');
     await systemd.end();
-    expect(run('losetup', '--noheadings', '--output', 'BACK-FILE')).not.toContain(`${dataDir}/`);
+    const attached = () => run('losetup', '--noheadings', '--output', 'BACK-FILE');
+    await eventually(() => expect(attached()).not.toContain(`${dataDir}/`), 30_000);
   });
 
   it('counts as started when it serves, in the name of azekura', () => {
