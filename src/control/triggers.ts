@@ -2,6 +2,7 @@ import { filesystemGrownToBytes } from '../model/attachment.ts';
 import type { Kind } from '../model/kinds.ts';
 import type { Informer, InformerEvent } from '../store/informer.ts';
 import { type ControlContext, keys } from './context.ts';
+import { causesNow } from './volume/status.ts';
 
 /** How long changes of figures are gathered before they are written or acted on. */
 const gatherMs = 2_000;
@@ -40,8 +41,8 @@ export function listen(context: ControlContext): () => void {
     // Most of what happens to an attachment is the node's own: the Volume tells whether it is attached, what ails it, and
     // whether its file system has grown with it.
     const { name, uid, deletionTimestamp } = object.metadata;
-    const { phase, causes } = object.status;
-    const tells = JSON.stringify([uid, deletionTimestamp, phase, causes, filesystemGrownToBytes(object.status)]);
+    const grownBytes = filesystemGrownToBytes(object.status);
+    const tells = JSON.stringify([uid, deletionTimestamp, object.status.phase, causesNow(object), grownBytes]);
     if (type === 'deleted' || told.get(name) !== tells) volumeOf(object.spec.volumeId, object.spec.volumeName);
     if (type === 'deleted') told.delete(name);
     else told.set(name, tells);

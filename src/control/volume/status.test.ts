@@ -75,11 +75,19 @@ describe('the phase of a volume whose copy has grown', () => {
 
 describe('the causes of a volume', () => {
   const causes = [makeCause('InUse', { what: 'volume db', holder: 'somebody' })];
-  const causesOf = (copy: Replica) => volumeStatus(volume, [copy], [], [], '2026-01-01T00:00:00Z').causes;
+  const causesOf = (copy: Replica, ...attachments: Attachment[]) =>
+    volumeStatus(volume, [copy], attachments, [], '2026-01-01T00:00:00Z').causes;
 
   it('are those of its copy, until that is asked for something else and has not looked since', () => {
     const suffering = { ...replica, status: { ...replica.status, causes } };
     expect(causesOf(suffering)).toEqual(causes);
     expect(causesOf({ ...suffering, metadata: { ...metadata, generation: 3 } })).toEqual([]);
+  });
+
+  it('are those of its attachment, until that is asked for again and has not looked since', () => {
+    const suffering = mounted({}, { causes, observedGeneration: metadata.generation });
+    expect(causesOf(replica, suffering)).toEqual(causes);
+    const again = { ...suffering.metadata, generation: metadata.generation + 1 };
+    expect(causesOf(replica, { ...suffering, metadata: again })).toEqual([]);
   });
 });

@@ -18,11 +18,7 @@ export function volumeStatus(
 ): Partial<VolumeStatus> {
   const staying = replicas.filter((replica) => !replica.metadata.deletionTimestamp);
   const used = staying.findLast((replica) => replica.status.sizeBytes > 0) ?? staying[0];
-  const causes = [
-    ...own,
-    ...staying.flatMap(causesNow),
-    ...attachments.flatMap((attachment) => attachment.status.causes),
-  ];
+  const causes = [...own, ...staying.flatMap(causesNow), ...attachments.flatMap(causesNow)];
   const { status } = volume;
   return {
     observedGeneration: volume.metadata.generation,
@@ -67,8 +63,11 @@ function phaseOf(
   return causes.some((cause) => cause.code === 'BackingMissing') ? 'Failed' : 'Ready';
 }
 
-/** What a copy suffered before it was asked for something else says nothing of that: it speaks again once it has looked. */
-function causesNow({ metadata, status }: Replica): readonly Cause[] {
+/**
+ * What a copy or an attachment suffered before it was asked for something else says nothing of that: it speaks again once
+ * it has looked.
+ */
+export function causesNow({ metadata, status }: Replica | Attachment): readonly Cause[] {
   return status.observedGeneration < metadata.generation ? [] : status.causes;
 }
 
