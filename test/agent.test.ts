@@ -56,11 +56,15 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  try {
-    await giveBack();
-  } finally {
-    await cleanup.run();
-  }
+  // What cannot be given back is in the way of the clean-up, whose complaint would say nothing.
+  const failure = await giveBack().then(
+    () => undefined,
+    (error: unknown) => ({ error }),
+  );
+  await cleanup.run().catch((error: unknown) => {
+    throw failure?.error ?? error;
+  });
+  if (failure) throw failure.error;
   expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(scratch);
   // A lab that starts beside this holds a copy of every mount for a moment, and with it their loop devices.
   await eventually(() => expect(backingFiles()).not.toContain(scratch), 30_000);
@@ -99,13 +103,24 @@ type Until = {
 const until: Until = async (kind: Kind, name: string | undefined, test: (found: never) => boolean) => {
   await eventually(
     async () => {
-      const found = name === undefined ? (await store.list(kind)).items : await store.find(kind, name);
-      if (!test(found as never)) throw new Error(`${kind} ${name ?? ''}: ${JSON.stringify(found, undefined, 1)}`);
+      // Operations go by the view, which hears of a change a moment after the store has it.
+      const stored = name === undefined ? (await store.list(kind)).items : await store.find(kind, name);
+      const heard = seen(kind);
+      for (const found of [stored, name === undefined ? heard : heard.find(({ metadata }) => metadata.name === name)])
+        if (!test(found as never)) throw new Error(`${kind} ${name ?? ''}: ${JSON.stringify(found, undefined, 1)}`);
     },
     30_000,
     10,
   );
 };
+
+function seen(kind: Kind): readonly Resource[] {
+  const { pools, volumes, replicas, attachments, snapshots, groups, recycled, tasks } = controllers.view;
+  const all = [pools, volumes, replicas, attachments, snapshots, groups, recycled, tasks];
+  const informer = all.find((one) => one.kind === kind);
+  if (!informer) throw new Error(`the view has no ${kind}`);
+  return informer.list();
+}
 
 const ready = (name: string) =>
   until(
