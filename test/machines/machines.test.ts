@@ -140,7 +140,7 @@ describe('the storage network', () => {
     await expect(lab.partition(1, 7)).rejects.toThrow('no machine n7');
     await expect(lab.addMachine(1)).rejects.toThrow('has a machine n1');
     await expect(lab.addMachine(12)).rejects.toThrow('no number of a machine');
-    await expect(startMachines({ machines: 10 })).rejects.toThrow('1 to 9');
+    await expect(startMachines({ machines: 10 })).rejects.toThrow('0 to 9');
     await expect(startMachines({ name: '../x' })).rejects.toThrow('cannot name a lab');
   });
 });
