@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { eventually } from '../lab/workbench.ts';
 import type { VolumeIdentity } from '../src/engines/contract.ts';
 import { encodePool, encodeSnapshot, encodeVolume } from '../src/engines/file/format.ts';
 import { poolFile, recycledPlace, snapshotPlace, type VolumePlace, volumePlace } from '../src/engines/file/layout.ts';
@@ -30,9 +31,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await host.close();
   // A lab that starts beside this holds a copy of every mount for a moment.
-  for (const end = Date.now() + 30_000; (await left()).length > 0 && Date.now() < end; )
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  expect(await left()).toEqual([]);
+  await eventually(async () => expect(await left()).toEqual([]), 30_000);
   await rm(folder, { recursive: true, force: true });
 });
 

@@ -1,24 +1,16 @@
-import {
-  lvcreateSnapshot,
-  lvcreateThick,
-  lvcreateThin,
-  lvdeactivate,
-  lvextend,
-  lvremove,
-} from '../../host/lvm/argv.ts';
-import { freeExtents } from '../../host/lvm/group.ts';
+import { lvcreateSnapshot, lvcreateThin, lvdeactivate, lvextend, lvremove } from '../../host/lvm/argv.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
 import { sectorBytes } from '../../model/volume.ts';
 import type { CreateVolume, PoolRef, VolumeIdentity } from '../contract.ts';
 import { copyInto, zeroDevice } from './bytes.ts';
-import { inUse, type LvmContext, mappedNode, poolFull, roundUp } from './context.ts';
+import { inUse, type LvmContext, mappedNode, roundUp } from './context.ts';
 import { type Entry, volumeName } from './entries.ts';
 import type { FoundGroup } from './find.ts';
 import { createMoved } from './move.ts';
-import { layoutOf, refuseLayout } from './parameters.ts';
-import { overheadOf } from './sizing.ts';
+import { refuseLayout } from './parameters.ts';
 import { type LvTags, packVolume, unpackSnapshot, unpackVolume, writeTags } from './tags.ts';
+import { allocateThick } from './thick.ts';
 
 const minimumBytes = { xfs: 300 * 2 ** 20, ext4: 8 * 2 ** 20 } as const;
 
@@ -181,20 +173,12 @@ async function createThick(
   found: FoundGroup,
   source: Source | undefined,
 ): Promise<void> {
-  const { volume, identity, parameters } = request;
-  const { group } = found;
+  const { volume, identity } = request;
   if (source && !isThin(source.entry)) await requireStill(context, found, source.entry);
-  const layout = layoutOf(parameters, group.physical.length - found.missing.length);
-  const extents = roundUp(found, identity.sizeBytes) / group.extentBytes;
-  const free = freeExtents(group);
-  if (extents * overheadOf(layout) > free)
-    throw poolFull(volume.pool, identity.sizeBytes, Math.floor(free / overheadOf(layout)) * group.extentBytes);
   const wanted = tagsFor(identity, 'ready', !source && identity.mode === 'filesystem');
-  const name = volumeName(volume.volumeId, 0);
-  const options = { extents, layout, tags: writeTags({ ...wanted, state: 'new' }) };
-  await context.run('create.allocate', volume.pool, found, lvcreateThick(group.name, name, options));
+  const name = await allocateThick(context, 'create.allocate', request, found, wanted);
   await fill(context, volume.pool, name, source);
-  await context.run('create.deactivate', volume.pool, found, lvdeactivate(group.name, [name]));
+  await context.run('create.deactivate', volume.pool, found, lvdeactivate(found.group.name, [name]));
   await publish(context, volume.pool, name, wanted);
 }
 

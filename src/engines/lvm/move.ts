@@ -1,24 +1,15 @@
 import type { ByteRange } from '../../host/kernel.ts';
-import {
-  lvcreateSnapshot,
-  lvcreateThick,
-  lvcreateThin,
-  lvdeactivate,
-  lvextend,
-  lvremove,
-} from '../../host/lvm/argv.ts';
-import { freeExtents } from '../../host/lvm/group.ts';
+import { lvcreateSnapshot, lvcreateThin, lvdeactivate, lvextend, lvremove } from '../../host/lvm/argv.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
 import type { CreateVolume, PoolRef, VolumeRef } from '../contract.ts';
 import { activateVolume } from './attach.ts';
 import { zeroDevice } from './bytes.ts';
-import { inUse, type LvmContext, mappedNode, poolFull, roundUp } from './context.ts';
+import { inUse, type LvmContext, mappedNode, roundUp } from './context.ts';
 import { type Entry, snapshotName, volumeName } from './entries.ts';
 import type { FoundGroup } from './find.ts';
-import { layoutOf } from './parameters.ts';
-import { overheadOf } from './sizing.ts';
 import { type LvTags, packVolume, writeTags } from './tags.ts';
+import { allocateThick } from './thick.ts';
 import { changedRanges, mappedRanges } from './thin.ts';
 
 /** Bytes that one command copies: progress is told, and a deadline fits, after each. */
@@ -139,21 +130,14 @@ async function copyState(
 
 async function copyThick(
   context: LvmContext,
-  { volume, identity, parameters }: CreateVolume,
+  request: CreateVolume,
   origin: Side,
   source: Entry,
   wanted: LvTags,
 ): Promise<void> {
-  const { pool } = volume;
+  const { pool } = request.volume;
   const target = await context.find(pool);
-  const layout = layoutOf(parameters, target.group.physical.length - target.missing.length);
-  const extents = roundUp(target, Math.max(identity.sizeBytes, source.lv.sizeBytes)) / target.group.extentBytes;
-  const free = freeExtents(target.group);
-  if (extents * overheadOf(layout) > free)
-    throw poolFull(pool, identity.sizeBytes, Math.floor(free / overheadOf(layout)) * target.group.extentBytes);
-  const name = volumeName(volume.volumeId, 0);
-  const tags = writeTags({ ...wanted, state: 'new' });
-  await context.run('move.allocate', pool, target, lvcreateThick(target.group.name, name, { extents, layout, tags }));
+  const name = await allocateThick(context, 'move.allocate', request, target, wanted, source.lv.sizeBytes);
   const all = [{ offsetBytes: 0, lengthBytes: source.lv.sizeBytes }];
   await copyRanges(context, pool, name, { ...origin, entry: source }, all, false);
   const { found, entry } = await made(context, pool, name);
