@@ -100,6 +100,14 @@ export async function waitForPools(cluster: Cluster, nodes: readonly string[]): 
   });
 }
 
+/** Starts our pods anew: the images of a lab keep their tag, so that a new one alone changes nothing. */
+export async function restartAzekura(cluster: Cluster): Promise<void> {
+  const workloads = ['deployment/azekura-controller', 'daemonset/azekura-agent'];
+  await cluster.kubectl(['-n', systemNamespace, 'rollout', 'restart', ...workloads]);
+  for (const one of workloads)
+    await cluster.kubectl(['-n', systemNamespace, 'rollout', 'status', one, '--timeout=180s'], { timeoutMs: 200_000 });
+}
+
 /** All of the above on a cluster that has just started. */
 export async function installAzekura(cluster: Cluster, say: (line: string) => void = () => {}): Promise<void> {
   await Promise.all([installSnapshotController(cluster), loadAzekuraImages(cluster)]);

@@ -4,7 +4,7 @@ import { allBinaries, type Binary, binariesFor, binary } from './binaries.ts';
 import { build } from './build.ts';
 import { Cluster } from './cluster.ts';
 import { runForeground } from './foreground.ts';
-import { installAzekura } from './install.ts';
+import { installAzekura, restartAzekura } from './install.ts';
 import { memoryOf } from './memory.ts';
 import { setUpMachine } from './setup.ts';
 
@@ -74,6 +74,8 @@ export async function main(args: readonly string[]): Promise<number> {
     }
     case 'install':
       await installAzekura(cluster, say);
+      await restartAzekura(cluster);
+      say('its pods are new');
       return 0;
     case 'down':
       await cluster.down();

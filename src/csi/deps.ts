@@ -30,10 +30,18 @@ export interface ClaimRoom {
   /**
    * Finds room for a claim together with the other claims of its pod, and keeps it.
    *
-   * @returns the key of the claim's reservation, which the volume takes over; undefined when there is nothing to keep
+   * @returns what is kept, until it is released; undefined when there is nothing to keep
    * @throws AzekuraError ResourceExhausted when no admitted node holds all of them: nothing is kept then
    */
-  reserve(ref: ClaimRef, wanted: ClaimRequest, nodeNames: readonly string[] | undefined): string | undefined;
+  reserve(ref: ClaimRef, wanted: ClaimRequest, nodeNames: readonly string[] | undefined): KeptRoom | undefined;
+}
+
+/** Room that is kept for a claim while its volume is made. */
+export interface KeptRoom {
+  /** Of the reservation, which the volume takes over. */
+  readonly key: string;
+  /** To be called once, when the call has ended: the view knows the volume then, or there is none. */
+  release(): void;
 }
 
 /** A range of bytes of a snapshot. */

@@ -60,6 +60,26 @@ describe('Ledger', () => {
     expect(book.sums('q')).toEqual({ promisedBytes: 0, reservedBytes: 0, volumes: 0 });
   });
 
+  it('answers as if entries were not there, and tells that nothing has changed for good', () => {
+    const book = ledger([replica('a', 100, 'thick', 0), replica('b', 50, 'thin', 50)]);
+    const told: string[] = [];
+    book.onChange((poolName, lasting) => told.push(`${poolName} ${lasting}`));
+    const before = { ...book.sums('p') };
+    expect(book.without(['a', 'absent'], () => ({ ...book.sums('p') }))).toEqual({
+      promisedBytes: 50,
+      reservedBytes: 0,
+      volumes: 1,
+    });
+    expect(book.sums('p')).toEqual(before);
+    expect(() =>
+      book.without(['a', 'b'], () => {
+        throw new Error('of the work');
+      }),
+    ).toThrow('of the work');
+    expect(book.sums('p')).toEqual(before);
+    expect(told).toEqual(Array(4).fill('p false'));
+  });
+
   it('keeps its sums equal to those of its entries, whatever comes and goes', () => {
     const entry = fc.record({
       replicaName: fc.constantFrom('a', 'b', 'c'),

@@ -11,6 +11,9 @@ export interface PoolSums {
   readonly volumes: number;
 }
 
+/** Hears of a pool whose sums have changed; `lasting` is false for a question that will put them back. */
+export type LedgerListener = (poolName: string, lasting: boolean) => void;
+
 const nothing: PoolSums = { promisedBytes: 0, reservedBytes: 0, volumes: 0 };
 
 /**
@@ -20,7 +23,7 @@ const nothing: PoolSums = { promisedBytes: 0, reservedBytes: 0, volumes: 0 };
 export class Ledger {
   readonly #entries = new Map<string, LedgerEntry>();
   readonly #sums = new Map<string, { promisedBytes: number; reservedBytes: number; volumes: number }>();
-  readonly #listeners = new Set<(poolName: string) => void>();
+  readonly #listeners = new Set<LedgerListener>();
 
   set(entry: LedgerEntry): void {
     const before = this.#entries.get(entry.replicaName);
@@ -40,8 +43,25 @@ export class Ledger {
     this.#tell(entry.poolName);
   }
 
-  /** Calls back with the name of a pool whose sums have changed. @returns ends the calls */
-  onChange(listener: (poolName: string) => void): () => void {
+  /**
+   * Asks as if some entries were not there. The work must change nothing, and end in this turn of the event loop.
+   */
+  without<T>(replicaNames: readonly string[], work: () => T): T {
+    const lifted = replicaNames.flatMap((name) => this.#entries.get(name) ?? []);
+    const turn = (sign: 1 | -1) => {
+      for (const entry of lifted) this.#add(entry, sign);
+      for (const poolName of new Set(lifted.map((entry) => entry.poolName))) this.#tell(poolName, false);
+    };
+    turn(-1);
+    try {
+      return work();
+    } finally {
+      turn(1);
+    }
+  }
+
+  /** Calls back with every change. @returns ends the calls */
+  onChange(listener: LedgerListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -54,8 +74,8 @@ export class Ledger {
     return this.#sums.get(poolName) ?? nothing;
   }
 
-  #tell(poolName: string): void {
-    for (const listener of [...this.#listeners]) listener(poolName);
+  #tell(poolName: string, lasting = true): void {
+    for (const listener of [...this.#listeners]) listener(poolName, lasting);
   }
 
   #add(entry: LedgerEntry, sign: 1 | -1): void {

@@ -48,16 +48,13 @@ export class Reservations {
     if (this.#byKey.delete(key)) this.#ledger.delete(entryOf(key));
   }
 
-  /** Asks as if some reservations were not there. The work must end in this turn of the event loop. */
+  /** Asks as if some reservations were not there: see Ledger.without. */
   without<T>(which: (reservation: Reservation) => boolean, work: () => T): T {
-    const lifted = this.list().filter(which);
-    for (const { key } of lifted) this.#ledger.delete(entryOf(key));
-    try {
-      return work();
-    } finally {
-      for (const { key, poolName, claim } of lifted)
-        if (this.#byKey.has(key)) this.#ledger.set(promise(entryOf(key), poolName, claim));
-    }
+    const names = this.list().filter(which);
+    return this.#ledger.without(
+      names.map(({ key }) => entryOf(key)),
+      work,
+    );
   }
 }
 

@@ -47,7 +47,7 @@ export class PoolStock implements Stock {
 
   constructor(ledger: Ledger) {
     this.ledger = ledger;
-    ledger.onChange((poolName) => this.#refresh(poolName));
+    ledger.onChange((poolName, lasting) => this.#refresh(poolName, lasting));
   }
 
   node(name: string): Node | undefined {
@@ -128,11 +128,11 @@ export class PoolStock implements Stock {
     this.#tell(name);
   }
 
-  #refresh(poolName: string): void {
+  #refresh(poolName: string, lasting: boolean): void {
     const lot = this.#lots.get(poolName);
     if (!lot) return;
     this.#put(lot.pool);
-    this.#tell(lot.pool.spec.nodeName);
+    if (lasting) this.#tell(lot.pool.spec.nodeName);
   }
 
   /** Looks at a pool anew, with its node and its sums. */

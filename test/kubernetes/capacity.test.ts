@@ -81,8 +81,8 @@ describe.skipIf(missing)(`room, as Kubernetes sees it${missing ? ` (skipped: ${m
     5 * minute,
   );
 
-  it.skipIf(process.env.AZEKURA_LONG !== '1')(
-    'binds no claim to a node that cannot hold its pod, which happens when nothing is reserved (skipped: a known defect, see CHANGELOG; AZEKURA_LONG=1 shows it)',
+  it(
+    'binds no claim to a node that cannot hold its pod, which happens when nothing is reserved',
     async () => {
       const reserved = await burst('reserved');
       expect(reserved.stuck).toEqual([]);

@@ -65,13 +65,13 @@ export async function createVolume(
   }
 }
 
-/** On the pool that was kept for the volume, when that still holds it; else where there is room. */
+/** On the pool that was kept for the volume, when that still holds it; else on the same node: other volumes go there too. */
 function placeReserved(view: View, { reservation, dryRun }: CreateVolumeRequest, wanted: Wanted): FoundPlace {
   const kept = reservation === undefined ? undefined : view.reservations.get(reservation);
   if (!kept || dryRun) return findPlace(view, wanted);
   view.reservations.delete(kept.key);
   const there = findPlace(view, { ...wanted, poolName: wanted.poolName ?? kept.poolName });
-  return there.chosen.length > 0 ? there : findPlace(view, wanted);
+  return there.chosen.length > 0 ? there : findPlace(view, { ...wanted, nodeNames: [kept.nodeName] });
 }
 
 /** The source as it is stored now; one that was asked for a moment ago gets the time to be made. */

@@ -226,12 +226,13 @@ describe('CreateVolume', () => {
   it('keeps room for the claim of a pod, which the volume takes over, and answers RESOURCE_EXHAUSTED for the pod', async () => {
     await driver.close();
     const asked: unknown[] = [];
+    let released = 0;
     driver = await startDriver({
       claimRoom: {
         reserve: (ref, { sizeBytes }, nodeNames) => {
           asked.push({ ref, sizeBytes, nodeNames });
           if (ref.name === 'large') throw new AzekuraError('ResourceExhausted', 'its pod fits nowhere');
-          return `${ref.namespace}/${ref.name}`;
+          return { key: `${ref.namespace}/${ref.name}`, release: () => released++ };
         },
       },
     });
@@ -243,11 +244,18 @@ describe('CreateVolume', () => {
     expect(asked).toEqual([{ ref: { namespace: 'shop', name: 'db' }, sizeBytes: Number(gib), nodeNames: undefined }]);
     const created = () => driver.operations.asked.filter(({ method }) => method === 'createVolume');
     expect(created()[0]?.argument).toMatchObject({ reservation: 'shop/db' });
+    expect(released).toBe(1);
     // The same call again finds its volume, and needs no room.
     await volume('pvc-1', { parameters: metadata('db') });
     expect(asked).toHaveLength(1);
     expect(await code(volume('pvc-2', { parameters: metadata('large') }))).toBe('RESOURCE_EXHAUSTED');
     expect(created()).toHaveLength(1);
+    // A call that fails gives it back as well.
+    const accessibilityRequirements = { requisite: [{ segments: { [topologyKey]: 'node-b' } }] };
+    expect(await code(volume('pvc-3', { parameters: metadata('far'), accessibilityRequirements }))).toBe(
+      'RESOURCE_EXHAUSTED',
+    );
+    expect(released).toBe(asked.length - 1);
   });
 
   it('lets mutable parameters override those of the class', async () => {

@@ -13,6 +13,7 @@ import { nodesOf, volumeMessage } from '../common/messages.ts';
 import { canonical, csiAnnotations, objectName } from '../common/names.ts';
 import { type ClassParameters, encryptionOf, immutableParameters, parseParameters } from '../common/parameters.ts';
 import { admittedNodes } from '../common/topology.ts';
+import type { KeptRoom } from '../deps.ts';
 import type { Call } from '../grpc/call.ts';
 import { removeVolume } from './delete-volume.ts';
 
@@ -155,19 +156,31 @@ async function provideVolume(
     if (existing.metadata.deletionTimestamp)
       throw new AzekuraError('Aborted', `a volume of that name is being deleted`, { next: 'call again' });
   }
-  if (!existing) refuseUnshared(context, wanted);
-  const reservation = existing ? undefined : reserve(context, wanted, sizeBytes);
-  const request = { ...operationOf(name, sizeBytes, wanted), ...(reservation === undefined ? {} : { reservation }) };
-  const created = existing ?? (await operations.as(call).createVolume(request).catch(tryElsewhere(wanted))).volume;
+  if (existing) {
+    const ready = await readyVolume(context, existing, call);
+    const problem = misplaced(ready, wanted.nodeNames);
+    if (problem) throw new AzekuraError('AlreadyExists', `volume "${wanted.csiName}" exists, and ${problem}`);
+    return ready;
+  }
+  refuseUnshared(context, wanted);
+  const kept = reserve(context, wanted, sizeBytes);
   try {
-    const ready = await context.volumes.until(name, call, {
+    const request = { ...operationOf(name, sizeBytes, wanted), ...(kept ? { reservation: kept.key } : {}) };
+    const { volume } = await operations.as(call).createVolume(request).catch(tryElsewhere(wanted));
+    return await readyVolume(context, volume, call);
+  } finally {
+    kept?.release();
+  }
+}
+
+async function readyVolume(context: CsiContext, created: Volume, call: Call): Promise<Volume> {
+  const { name } = created.metadata;
+  try {
+    return await context.volumes.until(name, call, {
       since: created,
       look: (object) => readiness(object),
       describe: (object) => stateSentence(`volume ${name}`, object),
     });
-    const problem = existing ? misplaced(ready, wanted.nodeNames) : undefined;
-    if (problem) throw new AzekuraError('AlreadyExists', `volume "${wanted.csiName}" exists, and ${problem}`);
-    return ready;
   } catch (error) {
     if (hasCode(error, 'ResourceExhausted', 'FailedPrecondition')) await removeUnmade(context, created, error, call);
     throw error;
@@ -201,7 +214,7 @@ async function removeUnmade(context: CsiContext, created: Volume, error: Azekura
 }
 
 /** Keeps room for all claims of the pod that this one is for. What has a source lies where that lies. */
-function reserve({ deps }: CsiContext, wanted: Wanted, sizeBytes: number): string | undefined {
+function reserve({ deps }: CsiContext, wanted: Wanted, sizeBytes: number): KeptRoom | undefined {
   const { claim } = wanted.parameters;
   const request = claim && !wanted.source ? requestOfClass(deps.view, wanted.parameters) : undefined;
   return claim && request && deps.claimRoom?.reserve(claim, { ...request, sizeBytes }, wanted.nodeNames);

@@ -6,7 +6,7 @@ import { silentLogger } from '../../lib/log.ts';
 import type { Class, Node } from '../../model/kinds.ts';
 import { Policy } from '../../model/policy.ts';
 import { gibibyte, makeNode, makePool, makeStock } from '../../placement/fixture.ts';
-import { Ledger, promise } from '../../placement/index.ts';
+import { Ledger, promise, Reservations } from '../../placement/index.ts';
 import { CapacityWriter } from './capacity-writer.ts';
 import { FakeCache } from './fake.ts';
 import { capacityType, type StorageCapacity, type StorageClass } from './kinds.ts';
@@ -43,6 +43,7 @@ describe('CapacityWriter', () => {
       pools,
       ledger,
     );
+    const reservations = new Reservations(ledger);
     const nodes = new FakeCache<Node>(byName);
     for (const name of names) nodes.set(makeNode(name));
     const ours = new FakeCache<Class>(byName);
@@ -59,7 +60,7 @@ describe('CapacityWriter', () => {
       namespace,
       owner,
       classes: classes as never,
-      view: { stock, classes: ours, nodes } as never,
+      view: { stock, classes: ours, nodes, reservations } as never,
       clock: systemClock,
       log: silentLogger,
       onWrite: (verb) => writes.push(verb),
@@ -69,7 +70,7 @@ describe('CapacityWriter', () => {
       parameters: Record<string, string> = {},
       volumeBindingMode = 'WaitForFirstConsumer' as const,
     ) => classes.set({ metadata: { name }, provisioner: 'csi.azekura.dev', parameters, volumeBindingMode });
-    return { ledger, stock, nodes, classes, add };
+    return { ledger, stock, nodes, classes, reservations, add };
   }
 
   const stored = async () => {
@@ -112,6 +113,20 @@ describe('CapacityWriter', () => {
     await becomes({ ...before, 'any n1': '100 190' });
     // Ten promises in one moment are one change.
     expect(writes).toEqual(['patch']);
+  });
+
+  it('counts what is kept for one claim as room for it, since the scheduler asks for each claim by itself', async () => {
+    const { ledger, reservations, add } = start();
+    add('any');
+    add('hdd', { deviceClass: 'hdd' });
+    const claim = { sizeBytes: 8 * gibibyte, policy: Policy.parse({}) };
+    ledger.set(promise('v', 'p-n1', { ...claim, sizeBytes: 180 * gibibyte }));
+    const keep = (key: string) => reservations.set({ key, group: 'ns/pod', nodeName: 'n1', poolName: 'p-n1', claim });
+    keep('ns/one');
+    keep('ns/two');
+    await becomes({ 'any n1': '100 8', 'any n2': '100 200', 'hdd n1': '0 0', 'hdd n2': '0 0' });
+    reservations.delete('ns/one');
+    await becomes({ 'any n1': '100 12', 'any n2': '100 200', 'hdd n1': '0 0', 'hdd n2': '0 0' });
   });
 
   it('finds what the leader before has written, and removes what is of nobody', async () => {

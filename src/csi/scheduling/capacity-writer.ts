@@ -8,6 +8,7 @@ import { WorkQueue } from '../../lib/work-queue.ts';
 import { hasCode } from '../../model/errors.ts';
 import { driverName } from '../deps.ts';
 import {
+  type CapacityView,
   capacitiesOf,
   capacityFields,
   capacityLabels,
@@ -27,7 +28,7 @@ export interface CapacityWriterDeps {
   /** Goes with them: the controller's Deployment. */
   readonly owner: OwnerReference | undefined;
   readonly classes: ClusterClaims['classes'];
-  readonly view: Pick<View, 'classes' | 'nodes' | 'stock'>;
+  readonly view: CapacityView & Pick<View, 'nodes'>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onWrite?: (verb: 'create' | 'patch' | 'delete') => void;

@@ -1,10 +1,7 @@
 import type { View } from '../../control/view.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { parseQuantity, roundUp } from '../../lib/quantity.ts';
 import type { ClaimRef } from '../../model/claim.ts';
 import { AzekuraError } from '../../model/errors.ts';
-import type { Volume } from '../../model/kinds.ts';
-import { annotations } from '../../model/names.ts';
 import {
   type ClaimRequest,
   fitNode,
@@ -13,10 +10,10 @@ import {
   place,
   type Reservation,
 } from '../../placement/index.ts';
-import { requestOfUnchecked } from '../common/class-request.ts';
-import { type ClaimRoom, driverName } from '../deps.ts';
+import type { ClaimRoom, KeptRoom } from '../deps.ts';
 import type { ClusterClaims } from './cluster-claims.ts';
-import { claimKeysOf, type KubeClaim, type KubePod, keyOf } from './kinds.ts';
+import { claimKeysOf, type KubePod, keyOf } from './kinds.ts';
+import { type OpenClaim, PodClaims } from './pod-claims.ts';
 
 export interface PodReservationsDeps {
   readonly claims: ClusterClaims;
@@ -24,12 +21,6 @@ export interface PodReservationsDeps {
   readonly clock: Clock;
   /** Off: every claim for itself, as without a ledger. */
   readonly enabled: boolean;
-}
-
-/** A claim of ours that has no volume yet. */
-interface OpenClaim {
-  readonly key: string;
-  readonly claim: ClaimRequest;
 }
 
 /** What a scheduler is told of a pod. */
@@ -48,7 +39,6 @@ interface Found {
 
 /** How long room is kept for a pod none of whose claims has a volume: a sidecar tries again within 30 s. */
 const keptMs = 60_000;
-const sectorBytes = 4_096;
 
 /**
  * Keeps room for all claims of a pod from the moment in which the first of them gets a place. A pod's claims come as calls
@@ -60,13 +50,20 @@ const sectorBytes = 4_096;
  */
 export class PodReservations implements ClaimRoom {
   readonly #deps: PodReservationsDeps;
+  readonly #claims: PodClaims;
   readonly #stops: (() => void)[] = [];
-  /** Pods whose room is kept only for a while: what ends it. */
+  /**
+   * Claims whose volume is being made by a call that is under way, and on which node. They bind their pod as a volume does:
+   * seen from the next call they are neither open (their room is promised already) nor anywhere else.
+   */
+  readonly #making = new Map<string, string>();
+  /** Pods whose room is kept only for a while, since they may still go anywhere: what ends it. */
   readonly #expiries = new Map<string, () => void>();
   refusals = 0;
 
   constructor(deps: PodReservationsDeps) {
     this.#deps = deps;
+    this.#claims = new PodClaims(deps.claims, deps.view);
     if (!deps.enabled) return;
     const { claims, view } = deps;
     const reviewClaim = (key: string) => {
@@ -87,28 +84,29 @@ export class PodReservations implements ClaimRoom {
     for (const cancel of this.#expiries.values()) cancel();
   }
 
-  reserve(ref: ClaimRef, wanted: ClaimRequest, nodeNames: readonly string[] | undefined): string | undefined {
+  reserve(ref: ClaimRef, wanted: ClaimRequest, nodeNames: readonly string[] | undefined): KeptRoom | undefined {
     const { claims, enabled } = this.#deps;
     const key = `${ref.namespace}/${ref.name}`;
     const [podKey] = claims.podsOf(key);
     const pod = podKey === undefined ? undefined : claims.pods.get(podKey);
     if (!enabled || podKey === undefined || !pod) return undefined;
-    const others = this.#openClaims(pod).filter((one) => one.key !== key);
-    const all = [{ key, claim: { ...wanted, name: ref.name } }, ...others];
-    const found = this.#find(podKey, all, nodeNames);
-    if (found.places) {
+    const all = [{ key, claim: { ...wanted, name: ref.name } }, ...this.#open(pod).filter((one) => one.key !== key)];
+    const bound = this.#nodeOf(pod);
+    if (bound !== undefined && nodeNames && !nodeNames.includes(bound))
+      throw this.#refusal(`pod ${podKey} has a volume on node ${bound}, which is not admitted for this one`);
+    const found = this.#find(podKey, all, bound === undefined ? nodeNames : [bound]);
+    const nodeName = found.places?.[0]?.[0]?.nodeName;
+    if (found.places && nodeName !== undefined) {
       this.#keep(podKey, all, found.places);
-      this.#expireLater(podKey);
-      return key;
+      this.#making.set(key, nodeName);
+      this.#cancelExpiry(podKey);
+      return { key, release: () => this.#release(key, podKey) };
     }
     this.#startAnew(podKey);
-    if (others.length === 0) return undefined;
-    this.refusals++;
-    throw new AzekuraError(
-      'ResourceExhausted',
-      `the ${all.length} volumes of pod ${podKey} do not fit together on a node that is admitted: ${found.why}`,
-      { next: 'the pod is scheduled anew; it runs as soon as a node has room for all of them' },
-    );
+    if (all.length === 1 && bound === undefined) return undefined;
+    const together = `the ${all.length} volumes of pod ${podKey} do not fit together on a node that is admitted`;
+    const rest = `pod ${podKey} has a volume on node ${bound}, where there is no room for the rest of it`;
+    throw this.#refusal(`${bound === undefined ? together : rest}: ${found.why}`);
   }
 
   /**
@@ -120,14 +118,19 @@ export class PodReservations implements ClaimRoom {
    */
   choose(pod: KubePod, nodeNames: readonly string[]): Choice | undefined {
     const { claims, view, enabled } = this.#deps;
-    const all = this.#openClaims(pod);
+    const all = this.#open(pod);
     if (all.length === 0) return undefined;
     const podKey = keyOf(pod);
+    const bound = this.#nodeOf(pod);
     const wanted = all.map(({ claim }) => claim);
     const choice = this.#aside(podKey, all, () => {
       const refused = new Map<string, string>();
       const fits: (NodeFit & { readonly fits: true })[] = [];
       for (const name of nodeNames) {
+        if (bound !== undefined && name !== bound) {
+          refused.set(name, `a volume of the pod is on node ${bound}`);
+          continue;
+        }
         const fit = fitNode(wanted, name, view.stock);
         if (fit.fits) fits.push(fit);
         else refused.set(name, fit.reason);
@@ -172,7 +175,8 @@ export class PodReservations implements ClaimRoom {
 
   #aside<T>(group: string, all: readonly OpenClaim[], work: () => T): T {
     const keys = new Set(all.map(({ key }) => key));
-    return this.#deps.view.reservations.without((one) => one.group === group || keys.has(one.key), work);
+    const lifted = ({ key, group: owner }: Reservation) => keys.has(key) || (owner === group && !this.#making.has(key));
+    return this.#deps.view.reservations.without(lifted, work);
   }
 
   #keep(group: string, all: readonly OpenClaim[], places: NonNullable<PlacementResult['places']>): void {
@@ -191,15 +195,14 @@ export class PodReservations implements ClaimRoom {
       this.#dropGroup(podKey);
       return;
     }
-    const open = this.#openClaims(pod);
+    const open = this.#open(pod);
     const openKeys = new Set(open.map(({ key }) => key));
-    for (const one of this.#groupOf(podKey)) if (!openKeys.has(one.key)) this.#drop(one.key);
+    for (const { key } of this.#groupOf(podKey)) if (!openKeys.has(key)) this.#drop(key);
     if (open.length === 0) return;
     const nodeName = this.#nodeOf(pod);
     if (nodeName === undefined) return;
     // The pod is bound to that node by what it has there: the rest must stay possible, for as long as it takes.
-    this.#expiries.get(podKey)?.();
-    this.#expiries.delete(podKey);
+    this.#cancelExpiry(podKey);
     if (open.every(({ key }) => view.reservations.get(key)?.nodeName === nodeName)) return;
     const places = this.#findBefore(podKey, open, nodeName);
     if (places) this.#keep(podKey, open, places);
@@ -220,68 +223,58 @@ export class PodReservations implements ClaimRoom {
     return places;
   }
 
-  /** The node to which a pod is bound by a volume that one of its claims has. */
+  /** The node to which a pod is bound by a volume that one of its claims has, or is being made for it. */
   #nodeOf(pod: KubePod): string | undefined {
-    const { claims, view } = this.#deps;
-    for (const key of claimKeysOf(pod)) {
-      const claim = claims.claims.get(key);
-      const volume = claim && this.#volumeOf(claim);
-      if (!volume) continue;
-      const { volumeId } = volume.status;
-      const [replica] = volumeId === undefined ? [] : view.replicasOf(volumeId);
-      const promised = volume.metadata.annotations[annotations.promisedPool];
-      const nodeName =
-        replica?.spec.nodeName ?? (promised === undefined ? undefined : view.pools.get(promised)?.spec.nodeName);
-      if (nodeName !== undefined) return nodeName;
-    }
-    return undefined;
+    const making = claimKeysOf(pod).find((key) => this.#making.has(key));
+    return making === undefined ? this.#claims.nodeOf(pod) : this.#making.get(making);
   }
 
-  /** The provisioner calls a claim's volume pvc-<uid>. */
-  #volumeOf({ metadata, spec }: KubeClaim): Volume | undefined {
-    const { volumes } = this.#deps.view;
-    return volumes.get(`pvc-${metadata.uid}`) ?? (spec?.volumeName ? volumes.get(spec.volumeName) : undefined);
-  }
-
-  #openClaims(pod: KubePod): OpenClaim[] {
-    const { claims, view } = this.#deps;
-    return claimKeysOf(pod).flatMap((key) => {
-      const claim = claims.claims.get(key);
-      if (!claim || claim.spec?.volumeName || claim.metadata.deletionTimestamp || this.#volumeOf(claim)) return [];
-      const { storageClassName = '', resources } = claim.spec ?? {};
-      const storageClass = claims.classes.get(storageClassName);
-      if (storageClass?.provisioner !== driverName) return [];
-      const size = parseQuantity(resources?.requests?.storage ?? '');
-      const request = requestOfUnchecked(view, storageClass.parameters);
-      if (!size.ok || !request) return [];
-      const sizeBytes = roundUp(size.bytes, sectorBytes);
-      return [{ key, claim: { ...request, name: claim.metadata.name, sizeBytes } }];
-    });
+  #open(pod: KubePod): OpenClaim[] {
+    return this.#claims.withoutVolume(pod).filter(({ key }) => !this.#making.has(key));
   }
 
   #groupOf(podKey: string): readonly Reservation[] {
     return this.#deps.view.reservations.list().filter(({ group }) => group === podKey);
   }
 
+  /** What is being made keeps its room until its call ends. */
   #drop(key: string): void {
-    this.#deps.view.reservations.delete(key);
+    if (!this.#making.has(key)) this.#deps.view.reservations.delete(key);
   }
 
   #dropGroup(podKey: string): void {
-    this.#expiries.get(podKey)?.();
-    this.#expiries.delete(podKey);
+    this.#cancelExpiry(podKey);
     for (const { key } of this.#groupOf(podKey)) this.#drop(key);
   }
 
-  /** Keeps nothing but what a volume that is there already demands. */
+  /** Keeps nothing but what a volume that is there already, or is being made, demands. */
   #startAnew(podKey: string): void {
     this.#dropGroup(podKey);
     this.#review(podKey);
   }
 
+  /** The call for a claim has ended: the volume is there and seen, or there is none. */
+  #release(key: string, podKey: string): void {
+    this.#making.delete(key);
+    this.#drop(key);
+    this.#startAnew(podKey);
+  }
+
+  #refusal(message: string): AzekuraError {
+    this.refusals++;
+    return new AzekuraError('ResourceExhausted', message, {
+      next: 'the pod is scheduled anew; it runs as soon as a node has room for all of its volumes',
+    });
+  }
+
   #expireLater(podKey: string): void {
-    this.#expiries.get(podKey)?.();
+    this.#cancelExpiry(podKey);
     const cancel = this.#deps.clock.after(keptMs, () => this.#startAnew(podKey));
     this.#expiries.set(podKey, cancel);
+  }
+
+  #cancelExpiry(podKey: string): void {
+    this.#expiries.get(podKey)?.();
+    this.#expiries.delete(podKey);
   }
 }
