@@ -11,13 +11,19 @@ const deadlineMs = 20 * 60_000;
  *
  * @param file its name below inside/
  * @param disks devices of the machine that it may spoil, as AZEKURA_LAB_DISKS
+ * @param env further variables
  */
-export async function runInside(machine: Machine, file: string, disks: readonly string[]): Promise<void> {
+export async function runInside(
+  machine: Machine,
+  file: string,
+  disks: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const config = 'test/machines/inside/vitest.config.ts';
   const argv = ['npx', 'vitest', 'run', '--configLoader', 'runner', '--config', config, '--reporter=verbose'];
   const { exitCode, stdout, stderr } = await machine.run([...argv, `test/machines/inside/${file}`], {
     cwd: root,
-    env: { AZEKURA_LAB_DISKS: disks.join(',') },
+    env: { ...env, AZEKURA_LAB_DISKS: disks.join(',') },
     deadlineMs,
   });
   const said = `${stdout}\n${stderr}`.slice(-8_000);

@@ -229,8 +229,8 @@ describe('CreateVolume', () => {
     let released = 0;
     driver = await startDriver({
       claimRoom: {
-        reserve: (ref, { sizeBytes }, nodeNames) => {
-          asked.push({ ref, sizeBytes, nodeNames });
+        reserve: (ref, { sizeBytes, poolName }, nodeNames) => {
+          asked.push({ ref, sizeBytes, poolName, nodeNames });
           if (ref.name === 'large') throw new AzekuraError('ResourceExhausted', 'its pod fits nowhere');
           return { key: `${ref.namespace}/${ref.name}`, release: () => released++ };
         },
@@ -241,7 +241,7 @@ describe('CreateVolume', () => {
       'csi.storage.k8s.io/pvc/namespace': 'shop',
     });
     await volume('pvc-1', { parameters: metadata('db') });
-    expect(asked).toEqual([{ ref: { namespace: 'shop', name: 'db' }, sizeBytes: Number(gib), nodeNames: undefined }]);
+    expect(asked).toEqual([{ ref: { namespace: 'shop', name: 'db' }, sizeBytes: Number(gib) }]);
     const created = () => driver.operations.asked.filter(({ method }) => method === 'createVolume');
     expect(created()[0]?.argument).toMatchObject({ reservation: 'shop/db' });
     expect(released).toBe(1);
@@ -256,6 +256,13 @@ describe('CreateVolume', () => {
       'RESOURCE_EXHAUSTED',
     );
     expect(released).toBe(asked.length - 1);
+    // A copy is made where its source lies, and the pod's other claims must be able to follow it.
+    const origin = await driver.store.get('Volume', 'pvc-1');
+    const value = { volumeId: origin.status.volumeId ?? '' };
+    const volumeContentSource = { type: { case: 'volume' as const, value } };
+    await volume('pvc-4', { parameters: metadata('copy'), volumeContentSource });
+    expect(asked.at(-1)).toMatchObject({ ref: { name: 'copy' }, poolName: origin.status.replicas[0]?.poolName });
+    expect(origin.status.replicas).toHaveLength(1);
   });
 
   it('lets mutable parameters override those of the class', async () => {

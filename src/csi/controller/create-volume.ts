@@ -35,6 +35,8 @@ interface Wanted {
 interface Source {
   readonly spec: NonNullable<Operation['source']>;
   readonly sizeBytes: number;
+  /** Where it lies; undefined while nobody knows. */
+  readonly poolName: string | undefined;
   /** Of the volume that it comes from, when that still exists. */
   readonly origin: Volume | undefined;
 }
@@ -108,6 +110,7 @@ async function findSource(
     return checkSource(wanted, {
       spec: { kind: 'snapshot', name: snapshot.metadata.name },
       sizeBytes: snapshot.status.sizeBytes,
+      poolName: snapshot.spec.poolName,
       origin,
     });
   }
@@ -119,6 +122,7 @@ async function findSource(
     return checkSource(wanted, {
       spec: { kind: 'volume', name: origin.metadata.name },
       sizeBytes: origin.status.sizeBytes || origin.spec.sizeBytes,
+      poolName: origin.status.replicas.findLast(({ phase }) => phase === 'Ready')?.poolName,
       origin,
     });
   }
@@ -215,9 +219,12 @@ async function removeUnmade(context: CsiContext, created: Volume, error: Azekura
 
 /** Keeps room for all claims of the pod that this one is for. What has a source lies where that lies. */
 function reserve({ deps }: CsiContext, wanted: Wanted, sizeBytes: number): KeptRoom | undefined {
-  const { claim } = wanted.parameters;
-  const request = claim && !wanted.source ? requestOfClass(deps.view, wanted.parameters) : undefined;
-  return claim && request && deps.claimRoom?.reserve(claim, { ...request, sizeBytes }, wanted.nodeNames);
+  const { parameters, source, nodeNames } = wanted;
+  const { claim } = parameters;
+  const request = requestOfClass(deps.view, parameters);
+  if (!claim || !request || (source && source.poolName === undefined)) return undefined;
+  const poolName = source?.poolName ?? request.poolName;
+  return deps.claimRoom?.reserve(claim, { ...request, poolName, sizeBytes }, nodeNames);
 }
 
 function refuseUnshared(context: CsiContext, { capability, parameters }: Wanted): void {

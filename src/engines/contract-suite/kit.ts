@@ -33,6 +33,11 @@ export interface ContractEnv {
   readonly otherPool?: PoolRef;
   /** A folder for mounts. */
   readonly scratch: string;
+  /**
+   * Of the crash points of an operation each so many-th is tried, where a try is dear, beginning at one that chance chooses.
+   * All of them unless told.
+   */
+  readonly crashStride?: number;
   /** Devices on this machine that the engine has made for volumes of the pool; loop devices on its files unless told. */
   devices?(pool: PoolRef): Promise<readonly string[]>;
   /** Takes everything away, also after a failed test. */

@@ -11,7 +11,7 @@ import { machineHost } from './parts/host.ts';
 
 /*
  * Runs inside a machine of the lab, which has LVM, the device mapper and disks of its own to spend: their paths are in
- * AZEKURA_LAB_DISKS, separated by commas.
+ * AZEKURA_LAB_DISKS, separated by commas. AZEKURA_CRASH_STRIDE: each so many-th crash point is tried.
  */
 const disks = (process.env.AZEKURA_LAB_DISKS ?? '').split(',').filter((path) => path !== '');
 
@@ -44,6 +44,7 @@ async function makeEnv(): Promise<ContractEnv> {
     pool,
     otherPool,
     scratch,
+    crashStride: Number(process.env.AZEKURA_CRASH_STRIDE ?? 1),
     async devices(of) {
       const attached: string[] = [];
       for (const { volumeId } of await engine.pools.list(of)) {
