@@ -13,6 +13,7 @@ import type { Kind } from '../../src/model/kinds.ts';
 import { change } from '../../src/store/change.ts';
 import { openKubernetesStore } from '../../src/store/kubernetes/kubernetes-store.ts';
 import type { Store } from '../../src/store/store.ts';
+import { claimOfLegacy, type Legacy, runAlone } from './alone.ts';
 
 const root = path.join(import.meta.dirname, '../..');
 const chart = path.join(root, 'deploy/chart');
@@ -27,6 +28,7 @@ const outageMs = 60_000;
 describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missing})` : ''}`, () => {
   let lab: Lab;
   let store: Store;
+  let legacy: Legacy;
 
   beforeAll(async () => {
     ensureBuilt();
@@ -34,6 +36,8 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
     const access = await findAccess({ kubeconfig: lab.kubeconfig });
     store = openKubernetesStore({ client: new KubeClient({ access, fieldManager: 'test' }) });
     await install();
+    const at = { dataDir: dataDir(), pool: 'main', image: poolImage(), volume: 'legacy' };
+    legacy = await runAlone(lab, node, command(), at);
     await startController();
     await startAgent();
     await apply(
@@ -56,6 +60,34 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
     await store?.close();
     await lab?.stop();
   }, 2 * minute);
+
+  it(
+    'take over what `azekura up` had on the node, in place',
+    async () => {
+      const inode = async (): Promise<string> => {
+        const [name = ''] = await volumesOnDisk();
+        const { status } = await store.get('Pool', 'main');
+        return lab.member(node).exec(['stat', '-c', '%i', path.join(status.path ?? '', 'volumes', name, 'data')]);
+      };
+      // Its status is that of before until the agent has looked.
+      await until('the pool is open', minute, async () => (await volumesOnDisk()).length === 1);
+      const file = await inode();
+      await lab.member('cp').exec(command('--data-dir', runDir(), 'pool', 'adopt', 'main', '--all'));
+      await until('the volume', minute, async () => (await store.find('Volume', 'legacy'))?.status.phase === 'Ready');
+      expect((await store.get('Volume', 'legacy')).status.volumeId).toBe(legacy.volumeId);
+      await apply(...claimOfLegacy('legacy', legacy, driver, node), pod('legacy', claimed('legacy')));
+      await running('legacy');
+      const log = await logOf('legacy');
+      await until('it is written', minute, () => lines(log) > 0);
+      expect(readFileSync(path.join(path.dirname(log), 'file'), 'utf8')).toBe('kept\n');
+      expect(await inode()).toBe(file);
+      await change(store, 'Volume', 'legacy', ({ spec }) => ({ spec: { ...spec, recycleMs: 0 } }));
+      await lab.kubectl(['patch', 'pv', 'legacy', '-p', '{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}']);
+      await remove('legacy', 'legacy');
+      await until('its end', 2 * minute, async () => (await volumesOnDisk()).length === 0);
+    },
+    4 * minute,
+  );
 
   it(
     'give a pod its volume, with the rights of their service accounts only',
@@ -264,12 +296,10 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
   async function startAgent(): Promise<void> {
     const bound = ['--bound-object-kind', 'Node', '--bound-object-name', node];
     const kubeconfig = await kubeconfigOf('azekura-agent', bound);
-    const dataDir = path.join(lab.folder, 'data');
-    mkdirSync(dataDir, { recursive: true });
     const listen = ['--health-listen', '127.0.0.1:7844'];
     const argv = command(
       '--data-dir',
-      dataDir,
+      dataDir(),
       'agent',
       '--node-name',
       node,
@@ -281,8 +311,16 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
     await lab.run(node, 'agent', argv);
   }
 
+  function dataDir(): string {
+    const folder = path.join(lab.folder, 'data');
+    mkdirSync(folder, { recursive: true });
+    return folder;
+  }
+
+  const poolImage = (): string => path.join(lab.folder, 'pool.img');
+
   function poolSpec(): object {
-    const image = { kind: 'image', path: path.join(lab.folder, 'pool.img'), sizeBytes: 2 ** 31 };
+    const image = { kind: 'image', path: poolImage(), sizeBytes: 2 ** 31 };
     return { nodeName: node, source: image, acceptNoJournal: true };
   }
 
