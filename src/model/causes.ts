@@ -253,6 +253,12 @@ const entries = {
     message: 'node {node} keeps {count} objects that the cluster does not know: {objects}',
     nextStep: 'bring volumes back with `azekura pool adopt`; nothing of them has been deleted',
   },
+  DeletedInUse: {
+    severity: 'degraded',
+    message: '{object} was deleted in the cluster, but pods on node {node} still use volume {volume}; they go on',
+    nextStep:
+      'end those pods, then it is detached and goes, its data stays; `azekura pool adopt` makes objects of the data again',
+  },
   NameTakenInCluster: {
     severity: 'degraded',
     message: 'the cluster has something else under the names of {count} objects of node {node}: {objects}',

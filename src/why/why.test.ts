@@ -179,6 +179,7 @@ const scenes: Readonly<
   VolumeRecycled: { at: 'snapshot' },
   NodeCordoned: { at: 'node', symptoms: [['volume', 'PoolNotFound']] },
   UnknownToCluster: { at: 'node' },
+  DeletedInUse: { at: 'attachment' },
   NameTakenInCluster: { at: 'node' },
   ClusterUnreachable: { at: 'node' },
   StepFailed: { at: 'replica', symptoms: [['volume', 'StepFailed']] },

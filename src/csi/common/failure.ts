@@ -13,6 +13,7 @@ const final: Readonly<Partial<Record<CauseCode, ErrorCode>>> = {
   PoolNotFound: 'ResourceExhausted',
   NoLoopDevices: 'ResourceExhausted',
   InUse: 'FailedPrecondition',
+  DeletedInUse: 'FailedPrecondition',
   MountPointBusy: 'FailedPrecondition',
   FilesystemNeedsCheck: 'FailedPrecondition',
   FreezeTimedOut: 'Aborted',

@@ -3,7 +3,7 @@ import type { Kind, NewResource, Resource, StatusOf } from '../../model/kinds.ts
 import { annotations, finalizers } from '../../model/names.ts';
 import type { Informer } from '../informer.ts';
 import type { LocalStore, Store } from '../store.ts';
-import type { MirrorKind } from './flows.ts';
+import { isKubelets, type MirrorKind } from './flows.ts';
 import { type MirrorAction, planMirror, sameJson } from './plan.ts';
 import type { Trouble } from './stragglers.ts';
 
@@ -52,7 +52,10 @@ export class Carrier {
       const here = await local.find(kind, name);
       const there = this.#ours(overtaken ? await this.#reread(kind, name) : this.#known(kind, name));
       overtaken = false;
-      const action = planMirror(kind, here, there, { hasReplica: (volumeId) => this.#hasReplica(volumeId) });
+      const action = planMirror(kind, here, there, {
+        hasReplica: (volumeId) => this.#hasReplica(volumeId),
+        isUsed: (volumeId) => this.#isUsed(volumeId),
+      });
       onTrouble(key, action.do === 'keep' || action.do === 'conflict' ? action.do : undefined);
       if (action.do === 'none' || action.do === 'keep' || action.do === 'conflict') return true;
       if (action.do === 'report' && this.#isSettled(key, action.status, there)) return true;
@@ -68,6 +71,10 @@ export class Carrier {
 
   #hasReplica(volumeId: string): boolean {
     return this.#deps.here.Replica.list().some(({ spec }) => spec.volumeId === volumeId);
+  }
+
+  #isUsed(volumeId: string): boolean {
+    return this.#deps.here.Attachment.list().some((one) => one.spec.volumeId === volumeId && isKubelets(one));
   }
 
   #known<K extends MirrorKind>(kind: K, name: string): Resource<K> | undefined {

@@ -99,6 +99,7 @@ async function happen(bench: Bench, one: Event): Promise<void> {
 async function expectJoined(bench: Bench): Promise<void> {
   await bench.mirror.synced;
   await eventually(async () => {
+    await unstage(bench);
     await bench.agent();
     expect(bench.mirror.state()).toMatchObject({ pending: 0, kept: [], conflicts: [] });
     for (const kind of ['Replica', 'Attachment'] as const) {
@@ -123,6 +124,13 @@ async function expectJoined(bench: Bench): Promise<void> {
   await bench.rest();
   expect(await contents(bench.node)).toEqual(before);
   expect(bench.line.writes).toBe(writes);
+}
+
+/** As the kubelet does when the pods of what is to go have ended. */
+async function unstage({ cluster, node }: Bench): Promise<void> {
+  for (const { metadata } of (await cluster.list('Attachment')).items)
+    if (metadata.deletionTimestamp !== undefined)
+      await change(node, 'Attachment', metadata.name, ({ spec }) => ({ spec: { ...spec, staged: false } }));
 }
 
 function identity({ metadata }: Resource): string {

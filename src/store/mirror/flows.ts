@@ -1,5 +1,5 @@
 import type { AttachmentSpec } from '../../model/attachment.ts';
-import type { Resource, SpecOf } from '../../model/kinds.ts';
+import type { Attachment, Resource, SpecOf } from '../../model/kinds.ts';
 import { annotations, finalizers } from '../../model/names.ts';
 
 /** The kinds whose specs flow down to the node and whose statuses flow up. */
@@ -87,6 +87,27 @@ export function isWorthKnowing(local: Mirrored): boolean {
 export interface Surroundings {
   /** Whether there is a copy of the volume's bytes here. */
   readonly hasReplica: (volumeId: string) => boolean;
+  /** Whether the kubelet uses the volume here. */
+  readonly isUsed: (volumeId: string) => boolean;
+}
+
+/** Whether the kubelet has the volume staged or published through this attachment: then pods may be running on it. */
+export function isKubelets({ spec }: Attachment): boolean {
+  return spec.origin !== 'mount' && (spec.staged || spec.published.length > 0);
+}
+
+/**
+ * Whether the cluster's wish to delete an object is kept from the agent for now: it would take mounts down beneath running
+ * pods. Objects are deleted in many ways (with their CRD, by the garbage collector, by hand, by a detach that did not
+ * wait), and none of them ends a pod. The kubelet unstages what its pods no longer need, and then the deletion goes on.
+ */
+export function isWithheld(local: Mirrored, remote: Mirrored, around: Surroundings): boolean {
+  if (remote.metadata.deletionTimestamp === undefined || local.metadata.deletionTimestamp !== undefined) return false;
+  if (local.kind === 'Attachment') return isKubelets(local as Attachment);
+  if (local.kind !== 'Replica') return false;
+  // With consent to destroy it is the old copy of a volume that has moved on.
+  const { purge, volumeId } = remote.spec as SpecOf<'Replica'>;
+  return !purge && around.isUsed(volumeId);
 }
 
 /** Whether a copy may be let go on the node when the cluster knows it no more: nothing is lost with it. */

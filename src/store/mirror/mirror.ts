@@ -139,7 +139,7 @@ class StoreMirror implements Mirror {
     this.#here[kind].onChange(({ object }) => {
       this.#trigger(`${kind}/${object.metadata.name}`);
       if (object.kind === 'Replica') this.#onReplica(object as Resource<'Replica'>);
-      if (object.kind === 'Attachment') this.#trigger(`Volume/${(object as Resource<'Attachment'>).spec.volumeName}`);
+      if (object.kind === 'Attachment') this.#onAttachment(object as Resource<'Attachment'>);
     });
     this.#there[kind].onChange(({ object }) => {
       const key = `${kind}/${object.metadata.name}`;
@@ -152,6 +152,14 @@ class StoreMirror implements Mirror {
     this.#trigger(`Volume/${spec.volumeName}`);
     for (const { spec: snapshot, metadata } of this.#here.Snapshot.list())
       if (snapshot.volumeId === spec.volumeId) this.#trigger(`Snapshot/${metadata.name}`);
+  }
+
+  #onAttachment({ spec }: Resource<'Attachment'>): void {
+    this.#trigger(`Volume/${spec.volumeName}`);
+    // The deletion of a copy waits until nobody uses it.
+    for (const { spec: copy, metadata } of this.#there.Replica.list())
+      if (copy.volumeId === spec.volumeId && metadata.deletionTimestamp !== undefined)
+        this.#trigger(`Replica/${metadata.name}`);
   }
 
   #trigger(key: string): void {

@@ -5,7 +5,9 @@ import { annotations, finalizers } from '../../model/names.ts';
 import { attachment, replica } from './fixture.ts';
 import { type MirrorAction, planMirror, sameJson } from './plan.ts';
 
-const noReplica = { hasReplica: () => false };
+const noReplica = { hasReplica: () => false, isUsed: () => false };
+const used = { hasReplica: () => true, isUsed: () => true };
+const deletionTimestamp = '2026-01-02T00:00:00.000Z';
 
 describe('planMirror', () => {
   it('copies a new object down, with the status that the node had given it before', () => {
@@ -49,8 +51,8 @@ describe('planMirror', () => {
     expect(planMirror('Replica', marked(kept), undefined, noReplica)).toEqual({ do: 'keep' });
     const idle = copied(attachment('a', 1));
     expect(planMirror('Attachment', idle, undefined, noReplica)).toEqual({ do: 'drop' });
-    const used = { ...idle, spec: { ...idle.spec, staged: true } };
-    expect(planMirror('Attachment', used, undefined, noReplica)).toEqual({ do: 'mark' });
+    const inUse = { ...idle, spec: { ...idle.spec, staged: true } };
+    expect(planMirror('Attachment', inUse, undefined, noReplica)).toEqual({ do: 'mark' });
   });
 
   it("leaves the node's own objects alone, and shows what it had before it joined the cluster", () => {
@@ -73,6 +75,41 @@ describe('planMirror', () => {
     });
     const other = replica('theirs', 1, { poolName: 'other' });
     expect(planMirror('Replica', local, other, noReplica)).toEqual({ do: 'conflict' });
+  });
+
+  it('withholds the deletion of what the kubelet uses, and says so', () => {
+    const idle = copied(attachment('a', 1));
+    const leaving = { ...attachment('a', 1), metadata: { ...attachment('a', 1).metadata, deletionTimestamp } };
+    const staged = { ...idle, spec: { ...idle.spec, staged: true } };
+    expect(planMirror('Attachment', staged, leaving, used)).toMatchObject({
+      do: 'report',
+      status: { causes: [{ code: 'DeletedInUse', since: deletionTimestamp }] },
+    });
+    expect(planMirror('Attachment', idle, leaving, used)).toMatchObject({
+      do: 'put',
+      object: { metadata: { deletionTimestamp } },
+    });
+    // Whoever mounted it in the cluster unmounts it there.
+    const mounted = { ...staged, spec: { ...staged.spec, origin: 'mount' as const } };
+    const byHand = { ...leaving, spec: { ...leaving.spec, origin: 'mount' as const } };
+    expect(planMirror('Attachment', mounted, byHand, used)).toMatchObject({
+      object: { metadata: { deletionTimestamp } },
+    });
+  });
+
+  it('withholds the deletion of a copy that is used, but for one that may be destroyed', () => {
+    const copy = copied(replica('a', 1));
+    const leaving = (purge: boolean) => {
+      const remote = replica('a', 1, purge ? { purge } : {});
+      return { ...remote, metadata: { ...remote.metadata, deletionTimestamp } };
+    };
+    expect(planMirror('Replica', copy, leaving(false), used)).toMatchObject({
+      do: 'report',
+      status: { causes: [{ code: 'DeletedInUse' }] },
+    });
+    expect(planMirror('Replica', copy, leaving(false), noReplica)).toMatchObject({ do: 'put' });
+    const going = planMirror('Replica', copy, leaving(true), used);
+    expect(going).toMatchObject({ do: 'put', object: { metadata: { deletionTimestamp } } });
   });
 
   it('translates the generation that was observed', () => {
@@ -150,6 +187,8 @@ class World {
   settle(): void {
     for (let round = 0; round < 60; round++) {
       const before = JSON.stringify([this.local, this.remote]);
+      // Only its user ends the use of what is to go.
+      if (this.remote?.metadata.deletionTimestamp !== undefined) this.#node('unpublish');
       this.#node('let go');
       this.#node('observe');
       const action = this.#mirror();
@@ -230,6 +269,8 @@ class World {
         if (local?.metadata.uid === object.metadata.uid) expect(object.status).toBe(local.status);
         if (object.metadata.deletionTimestamp !== undefined && local?.metadata.deletionTimestamp === undefined)
           expect(this.#askedToGo).toContain(object.metadata.uid);
+        if (object.metadata.deletionTimestamp !== undefined && local?.metadata.deletionTimestamp === undefined)
+          expect(local?.spec.published ?? [], 'what is in use is not told to go').toEqual([]);
         this.local = object;
         break;
       }

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Resource, StatusOf } from '../../model/kinds.ts';
+import { makeCause } from '../../model/cause.ts';
+import type { Resource, SpecOf, StatusOf } from '../../model/kinds.ts';
 import { annotations, finalizers } from '../../model/names.ts';
 import {
   hasFinalizer,
@@ -7,6 +8,7 @@ import {
   isDispensable,
   isHeld,
   isSameThing,
+  isWithheld,
   isWorthKnowing,
   type MirrorKind,
   type Surroundings,
@@ -57,21 +59,21 @@ export function planMirror<K extends MirrorKind>(
   if (!remote) return local ? planMissing(kind, local, around) : nothing;
   if (!local) {
     const leftToOthers = remote.metadata.deletionTimestamp !== undefined && !hasFinalizer(remote, finalizers.agent);
-    return leftToOthers ? nothing : holdOr(remote, { do: 'put', object: copyOf(remote, undefined) });
+    return leftToOthers ? nothing : holdOr(remote, { do: 'put', object: copyOf(remote, undefined, around) });
   }
   const done = local.metadata.deletionTimestamp !== undefined && !hasFinalizer(local, finalizers.agent);
   if (local.metadata.uid !== remote.metadata.uid) {
     if (local.metadata.deletionTimestamp !== undefined) return done && isCopy(local) ? { do: 'forget' } : nothing;
     if (!isSameThing(local, remote)) return { do: 'conflict' };
-    return holdOr(remote, { do: 'put', object: copyOf(remote, local) });
+    return holdOr(remote, { do: 'put', object: copyOf(remote, local, around) });
   }
   if (done) {
     const waits = remote.metadata.deletionTimestamp !== undefined && hasFinalizer(remote, finalizers.agent);
     return waits ? { do: 'release' } : { do: 'forget' };
   }
-  const copy = copyOf(remote, local);
+  const copy = copyOf(remote, local, around);
   if (!sameJson(copy, local)) return holdOr(remote, { do: 'put', object: copy });
-  const status = statusToReport(local, remote);
+  const status = statusToReport(local, remote, around);
   return status === undefined || sameJson(status, remote.status) ? nothing : { do: 'report', status };
 }
 
@@ -94,7 +96,11 @@ function planMissing<K extends MirrorKind>(kind: K, local: Resource<K>, around: 
 }
 
 /** The node's copy of a cluster's object, made from both. */
-function copyOf<K extends MirrorKind>(remote: Resource<K>, local: Resource<K> | undefined): Resource<K> {
+function copyOf<K extends MirrorKind>(
+  remote: Resource<K>,
+  local: Resource<K> | undefined,
+  around: Surroundings,
+): Resource<K> {
   const { name, uid, creationTimestamp, deletionTimestamp, labels } = remote.metadata;
   const same = local?.metadata.uid === uid;
   const spec = specOfCopy(remote, local);
@@ -106,7 +112,8 @@ function copyOf<K extends MirrorKind>(remote: Resource<K>, local: Resource<K> | 
       : Math.max(remote.metadata.generation, (local?.metadata.generation ?? 0) + 1);
   const pair =
     known?.remote === remote.metadata.generation ? known : { remote: remote.metadata.generation, local: generation };
-  const leaving = deletionTimestamp ?? (same ? local.metadata.deletionTimestamp : undefined);
+  const asked = local && isWithheld(local, remote, around) ? undefined : deletionTimestamp;
+  const leaving = asked ?? (same ? local.metadata.deletionTimestamp : undefined);
   return {
     apiVersion: remote.apiVersion,
     kind: remote.kind,
@@ -158,8 +165,12 @@ function statusOfCopy<K extends MirrorKind>(
  * The node's status in the cluster's words: which generation was observed is translated. Undefined when the node has
  * nothing to say.
  */
-function statusToReport<K extends MirrorKind>(local: Resource<K>, remote: Resource<K>): StatusOf<K> | undefined {
-  const { status } = local;
+function statusToReport<K extends MirrorKind>(
+  local: Resource<K>,
+  remote: Resource<K>,
+  around: Surroundings,
+): StatusOf<K> | undefined {
+  const status = isWithheld(local, remote, around) ? withCauseOfStay(local, remote) : local.status;
   if (local.kind === 'SnapshotGroup') {
     const untold = (status as StatusOf<'SnapshotGroup'>).phase === 'Pending';
     if (untold || remote.metadata.deletionTimestamp !== undefined) return undefined;
@@ -169,6 +180,18 @@ function statusToReport<K extends MirrorKind>(local: Resource<K>, remote: Resour
   const before = (remote.status as { observedGeneration: number }).observedGeneration;
   const seen = pair !== undefined && status.observedGeneration >= pair.local ? pair.remote : before;
   return { ...status, observedGeneration: seen };
+}
+
+/** The agent knows nothing of a deletion that is withheld from it, so the mirror tells why the object stays. */
+function withCauseOfStay<K extends MirrorKind>(local: Resource<K>, remote: Resource<K>): StatusOf<K> {
+  const { volumeName, nodeName } = local.spec as SpecOf<'Attachment' | 'Replica'>;
+  const cause = makeCause(
+    'DeletedInUse',
+    { volume: volumeName, node: nodeName, object: `${local.kind} ${local.metadata.name}` },
+    remote.metadata.deletionTimestamp,
+  );
+  const status = local.status as StatusOf<'Attachment' | 'Replica'>;
+  return { ...status, causes: [...status.causes, cause] } as StatusOf<K>;
 }
 
 /** The generations that say the same on both sides. */
