@@ -1,6 +1,7 @@
 import { MultiIndex } from '../lib/multi-index.ts';
 import type { Attachment, Kind, Pool, Replica, Snapshot, SnapshotGroup } from '../model/kinds.ts';
 import { replicaOrdinal } from '../model/names.ts';
+import { presentDisks } from '../model/pool.ts';
 import { Ledger, ledgerEntry } from '../placement/index.ts';
 import { createInformer, type Informer } from '../store/informer.ts';
 import type { AgentDeps } from './deps.ts';
@@ -55,6 +56,9 @@ export function createState(deps: AgentDeps): AgentState {
     if (here) ledger.set(ledgerEntry(object));
     else ledger.delete(name);
   });
+  pools.onChange(({ type, object }) =>
+    ledger.setDisks(object.metadata.name, type === 'deleted' ? 0 : presentDisks(object.status)),
+  );
   attachments.onChange(({ type, object }) =>
     attachmentsByVolume.set(
       object.metadata.name,

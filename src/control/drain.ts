@@ -66,9 +66,7 @@ export function planDrain(
     const result = findPlace(view, wanted);
     const [chosen] = result.chosen;
     return [
-      chosen
-        ? { replica, to: chosen.poolName, underWay: false }
-        : { replica, why: placementCause(view, wanted, result) },
+      chosen ? { replica, to: chosen.poolName, underWay: false } : { replica, why: placementCause(wanted, result) },
     ];
   });
 }

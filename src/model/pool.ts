@@ -156,5 +156,12 @@ export const PoolStatus = z.object({
   orphans: PoolOrphans.optional(),
   causes: z.array(Cause).default([]),
 });
+/** Disks of a pool that are there; 0 for pools that are not made of disks, or not seen yet. */
+export function presentDisks({ disks }: Pick<PoolStatus, 'disks'>): number {
+  let count = 0;
+  for (const { state } of disks) if (state !== 'Missing') count += 1;
+  return count;
+}
+
 export type PoolSpec = z.infer<typeof PoolSpec>;
 export type PoolStatus = z.infer<typeof PoolStatus>;

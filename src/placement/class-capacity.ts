@@ -1,6 +1,7 @@
+import { bytesFromDisks, wantedLayout } from '../model/disk-layout.ts';
 import { headerBytesOf } from '../model/policy.ts';
 import type { Lot } from './lot.ts';
-import { type ClaimRequest, isOpenTo } from './obstacles.ts';
+import { type ClaimRequest, isOpenTo, roomFor } from './obstacles.ts';
 import type { Stock } from './stock.ts';
 
 /** What is free for volumes of a class. */
@@ -21,10 +22,13 @@ export function capacityFor(
   let maximumBytes = 0;
   const take = (lot: Lot) => {
     if (!isOpenTo(claim, lot)) return;
-    const { room } = lot;
-    const thick = claim.policy.provisioning === 'thick';
-    availableBytes += thick ? room.thickFreeBytes : room.freeBytes;
-    maximumBytes = Math.max(maximumBytes, (thick ? room.thickBytes : room.thinBytes) - headerBytesOf(claim.policy));
+    const { room, disks } = lot;
+    const { policy } = claim;
+    availableBytes +=
+      policy.provisioning === 'thick'
+        ? bytesFromDisks(room.thickFreeBytes, wantedLayout(policy), disks)
+        : room.freeBytes;
+    maximumBytes = Math.max(maximumBytes, roomFor(policy, room, disks) - headerBytesOf(policy));
   };
   for (const name of nodeName === undefined ? stock.nodeNames() : [nodeName]) stock.lotsOn(name).forEach(take);
   return { availableBytes, maximumBytes };

@@ -9,6 +9,7 @@ import {
   obstacleOf,
   shortageOf,
   storedBytes,
+  takenBytes,
 } from './obstacles.ts';
 import type { Stock } from './stock.ts';
 
@@ -66,13 +67,13 @@ function fitsLot(claims: readonly ClaimRequest[], lot: Lot): boolean {
   let load: Load | undefined;
   for (const claim of claims) {
     if (!isOpenTo(claim, lot)) return false;
-    load = add(load, claim);
+    load = add(load, claim, lot);
   }
   return load === undefined || isHeld(lot, load);
 }
 
 function takesAlone(claim: ClaimRequest, lot: Lot): boolean {
-  return isOpenTo(claim, lot) && isHeld(lot, add(undefined, claim));
+  return isOpenTo(claim, lot) && isHeld(lot, add(undefined, claim, lot));
 }
 
 /** What of a pool some claims take. */
@@ -95,7 +96,7 @@ function assign(claims: readonly ClaimRequest[], lots: readonly Lot[]): string[]
     for (const lot of best) {
       if (++tries > mostTries) return false;
       const before = loads.get(lot.name);
-      const after = add(before, turn.claim);
+      const after = add(before, turn.claim, lot);
       if (!isOpenTo(turn.claim, lot) || !isHeld(lot, after)) continue;
       loads.set(lot.name, after);
       chosen[turn.index] = lot.name;
@@ -108,8 +109,8 @@ function assign(claims: readonly ClaimRequest[], lots: readonly Lot[]): string[]
   return next(0) ? chosen : undefined;
 }
 
-function add(before: Load = { thinBytes: undefined, thickBytes: 0 }, claim: ClaimRequest): Load {
-  const sizeBytes = storedBytes(claim);
+function add(before: Load = { thinBytes: undefined, thickBytes: 0 }, claim: ClaimRequest, { disks }: Lot): Load {
+  const sizeBytes = takenBytes(claim, disks);
   const { policy } = claim;
   return policy.provisioning === 'thick'
     ? { ...before, thickBytes: before.thickBytes + sizeBytes }
@@ -129,10 +130,10 @@ function tooMuchTogether(claims: readonly ClaimRequest[]): Obstacle {
 /** Of several pools the one that lacks only space says it: it is the nearest to a yes. */
 function whyNot(claims: readonly ClaimRequest[], lacking: number, lots: readonly Lot[]): Obstacle {
   const claim = claims[lacking];
-  const all = lots.flatMap(({ name, pool, node, room }) => {
+  const all = lots.flatMap(({ name, pool, node, room, disks }) => {
     if (!claim) return [];
     const obstacle = obstacleOf(claim, pool, node);
-    const found = obstacle ?? shortageOf(claim, room);
+    const found = obstacle ?? shortageOf(claim, room, disks);
     return found ? [{ name, lacksSpace: !obstacle, ...found }] : [];
   });
   const nearest = all.find(({ lacksSpace }) => lacksSpace) ?? all[0];

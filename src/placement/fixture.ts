@@ -2,7 +2,7 @@
 import type { Node, Pool } from '../model/kinds.ts';
 import { apiVersion } from '../model/meta.ts';
 import { NodeSpec, NodeStatus } from '../model/node.ts';
-import { PoolSpec, PoolStatus } from '../model/pool.ts';
+import { PoolSpec, PoolStatus, presentDisks } from '../model/pool.ts';
 import { roomOf } from './capacity.ts';
 import { Ledger, promise } from './ledger.ts';
 import { type ClaimRequest, obstacleOf, shortageOf } from './obstacles.ts';
@@ -73,7 +73,7 @@ export function placeByScan(
   for (const pool of claim ? pools : []) {
     if (!claim || obstacleOf({ ...claim, nodeNames }, pool, nodes.get(pool.spec.nodeName))) continue;
     const room = roomOf(pool, ledger.sums(pool.metadata.name));
-    if (shortageOf(claim, room)) continue;
+    if (shortageOf(claim, room, presentDisks(pool.status))) continue;
     const { name } = pool.metadata;
     const rank = nodeNames?.indexOf(pool.spec.nodeName) ?? 0;
     const order = best ? rank - best.rank || best.score - room.spareBytes || (name < best.name ? -1 : 1) : -1;
@@ -102,7 +102,7 @@ export function holdsByTrial(claims: readonly ClaimRequest[], nodeName: string, 
           volumes: 0,
         });
         book.set(promise(String(index), name, claim));
-        return !shortageOf(claim, room);
+        return !shortageOf(claim, room, presentDisks(pool.status));
       });
     }),
   );

@@ -1,10 +1,11 @@
+import { bytesOnDisks, type LayoutPolicy, wantedLayout } from '../model/disk-layout.ts';
 import type { Replica } from '../model/kinds.ts';
 import type { LedgerEntry } from '../model/ledger.ts';
 import { headerBytesOf, type Policy } from '../model/policy.ts';
 
 /** What the replicas of a pool add up to. */
 export interface PoolSums {
-  /** Σ sizes of all replicas, thin and thick. */
+  /** Σ sizes of all replicas, thin and thick, as they lie on the disks. */
   readonly promisedBytes: number;
   /** Bytes that will be allocated at once but are not yet subtracted from the pool's observed free bytes. */
   readonly reservedBytes: number;
@@ -23,6 +24,10 @@ const nothing: PoolSums = { promisedBytes: 0, reservedBytes: 0, volumes: 0 };
 export class Ledger {
   readonly #entries = new Map<string, LedgerEntry>();
   readonly #sums = new Map<string, { promisedBytes: number; reservedBytes: number; volumes: number }>();
+  /** Of pools that are made of disks: what a volume with a layout takes may depend on it. */
+  readonly #disks = new Map<string, number>();
+  /** Names of the entries that have a layout. */
+  readonly #laidOut = new Set<string>();
   readonly #listeners = new Set<LedgerListener>();
 
   set(entry: LedgerEntry): void {
@@ -30,6 +35,8 @@ export class Ledger {
     if (before && isSame(before, entry)) return;
     if (before) this.#add(before, -1);
     this.#entries.set(entry.replicaName, entry);
+    if (entry.layout) this.#laidOut.add(entry.replicaName);
+    else this.#laidOut.delete(entry.replicaName);
     this.#add(entry, 1);
     if (before && before.poolName !== entry.poolName) this.#tell(before.poolName);
     this.#tell(entry.poolName);
@@ -39,6 +46,7 @@ export class Ledger {
     const entry = this.#entries.get(replicaName);
     if (!entry) return;
     this.#entries.delete(replicaName);
+    this.#laidOut.delete(replicaName);
     this.#add(entry, -1);
     this.#tell(entry.poolName);
   }
@@ -58,6 +66,20 @@ export class Ledger {
     } finally {
       turn(1);
     }
+  }
+
+  /** Says how many disks a pool has. */
+  setDisks(poolName: string, count: number): void {
+    if ((this.#disks.get(poolName) ?? 0) === count) return;
+    const affected = [...this.#laidOut].flatMap((name) => {
+      const entry = this.#entries.get(name);
+      return entry?.poolName === poolName ? [entry] : [];
+    });
+    for (const entry of affected) this.#add(entry, -1);
+    if (count === 0) this.#disks.delete(poolName);
+    else this.#disks.set(poolName, count);
+    for (const entry of affected) this.#add(entry, 1);
+    if (affected.length > 0) this.#tell(poolName);
   }
 
   /** Calls back with every change. @returns ends the calls */
@@ -80,8 +102,9 @@ export class Ledger {
 
   #add(entry: LedgerEntry, sign: 1 | -1): void {
     const sums = this.#sums.get(entry.poolName) ?? { promisedBytes: 0, reservedBytes: 0, volumes: 0 };
-    sums.promisedBytes += sign * entry.promisedBytes;
-    sums.reservedBytes += sign * entry.allocatedBytes;
+    const disks = this.#disks.get(entry.poolName) ?? 0;
+    sums.promisedBytes += sign * bytesOnDisks(entry.promisedBytes, entry.layout, disks);
+    sums.reservedBytes += sign * bytesOnDisks(entry.allocatedBytes, entry.layout, disks);
     sums.volumes += sign;
     if (sums.volumes === 0) this.#sums.delete(entry.poolName);
     else this.#sums.set(entry.poolName, sums);
@@ -89,7 +112,14 @@ export class Ledger {
 }
 
 function isSame(a: LedgerEntry, b: LedgerEntry): boolean {
-  return a.poolName === b.poolName && a.allocatedBytes === b.allocatedBytes && a.promisedBytes === b.promisedBytes;
+  return (
+    a.poolName === b.poolName &&
+    a.allocatedBytes === b.allocatedBytes &&
+    a.promisedBytes === b.promisedBytes &&
+    a.layout?.type === b.layout?.type &&
+    a.layout?.stripes === b.layout?.stripes &&
+    a.layout?.mirrors === b.layout?.mirrors
+  );
 }
 
 /** The entry of something that was promised a place and is not there yet. */
@@ -101,12 +131,12 @@ export function promise(
     policy,
   }: {
     readonly sizeBytes: number;
-    readonly policy: Pick<Policy, 'provisioning'> & Partial<Pick<Policy, 'encryption'>>;
+    readonly policy: LayoutPolicy & Partial<Pick<Policy, 'encryption'>>;
   },
 ): LedgerEntry {
   const promisedBytes = sizeBytes + headerBytesOf(policy);
   const allocatedBytes = policy.provisioning === 'thick' ? promisedBytes : 0;
-  return { replicaName: name, poolName, promisedBytes, allocatedBytes };
+  return { replicaName: name, poolName, promisedBytes, allocatedBytes, ...layoutOf(policy) };
 }
 
 /**
@@ -123,7 +153,13 @@ export function ledgerEntry(replica: Pick<Replica, 'metadata' | 'spec' | 'status
     replicaName: replica.metadata.name,
     allocatedBytes,
     promisedBytes: Math.max(spec.sizeBytes, status.sizeBytes) + header,
+    ...layoutOf(spec.policy),
   };
+}
+
+function layoutOf(policy: LayoutPolicy): Pick<LedgerEntry, 'layout'> {
+  const layout = wantedLayout(policy);
+  return layout ? { layout } : {};
 }
 
 /** The ledger of a set of replicas. */

@@ -11,4 +11,6 @@ export interface Lot {
   /** Whether pool and node take new volumes at all. */
   readonly open: boolean;
   readonly room: Room;
+  /** That are there. */
+  readonly disks: number;
 }

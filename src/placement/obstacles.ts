@@ -1,6 +1,8 @@
 import { formatBytes } from '../lib/quantity.ts';
+import { bytesFromDisks, bytesOnDisks, disksNeeded, wantedLayout } from '../model/disk-layout.ts';
 import type { Node, Pool } from '../model/kinds.ts';
 import { headerBytesOf, type Policy } from '../model/policy.ts';
+import { presentDisks } from '../model/pool.ts';
 import type { Room } from './capacity.ts';
 import type { Lot } from './lot.ts';
 
@@ -9,6 +11,7 @@ export type PlacementPolicy = Pick<Policy, 'engine' | 'provisioning' | 'poolSele
   readonly replicas?: number;
   readonly shared?: boolean;
   readonly encryption?: Policy['encryption'];
+  readonly parameters?: Policy['parameters'];
 };
 
 /** One volume that is looked for. */
@@ -30,6 +33,18 @@ export function storedBytes({ sizeBytes, policy }: Pick<ClaimRequest, 'sizeBytes
   return sizeBytes + headerBytesOf(policy);
 }
 
+/** What a claim takes of a pool with so many disks. */
+export function takenBytes(claim: Pick<ClaimRequest, 'sizeBytes' | 'policy'>, disks: number): number {
+  return bytesOnDisks(storedBytes(claim), wantedLayout(claim.policy), disks);
+}
+
+/** What a pool with so many disks has room for, of volumes of this policy. */
+export function roomFor(policy: PlacementPolicy, room: Room, disks: number): number {
+  return policy.provisioning === 'thick'
+    ? bytesFromDisks(room.thickBytes, wantedLayout(policy), disks)
+    : room.thinBytes;
+}
+
 /** What can be against a pool or node. */
 export type ObstacleCode =
   | 'NotShared'
@@ -39,6 +54,7 @@ export type ObstacleCode =
   | 'OtherEngine'
   | 'OtherDeviceClass'
   | 'NotSelected'
+  | 'TooFewDisks'
   | 'Removing'
   | 'Draining'
   | 'PoolCordoned'
@@ -84,11 +100,20 @@ export function isOpenTo(claim: Omit<ClaimRequest, 'sizeBytes'>, lot: Lot): bool
 }
 
 /** The part of isOpenTo that says the same for all requests with one policy. */
-export function isAdmitted({ engine, deviceClass, poolSelector }: PlacementPolicy, lot: Lot): boolean {
+export function isAdmitted(policy: PlacementPolicy, lot: Lot): boolean {
+  const { engine, deviceClass, poolSelector } = policy;
   if (!lot.open || lot.engine !== engine) return false;
   if (deviceClass !== undefined && lot.deviceClass !== deviceClass) return false;
   if (poolSelector.names && !poolSelector.names.includes(lot.name)) return false;
-  return !poolSelector.labels || !lackedLabel(poolSelector.labels, lot.pool);
+  if (poolSelector.labels && lackedLabel(poolSelector.labels, lot.pool)) return false;
+  return lackedDisks(policy, lot.disks) === undefined;
+}
+
+/** How many disks a policy's layout needs, when these are too few. Of a pool that was not seen yet nobody knows. */
+function lackedDisks(policy: PlacementPolicy, disks: number): number | undefined {
+  const wanted = disks === 0 ? undefined : wantedLayout(policy);
+  const needed = wanted ? disksNeeded(wanted) : 0;
+  return needed > disks ? needed : undefined;
 }
 
 function lackedLabel(labels: Readonly<Record<string, string>>, { metadata }: Pool): string | undefined {
@@ -111,9 +136,12 @@ function policyObstacle(policy: PlacementPolicy, pool: Pool): Obstacle | undefin
   const { names, labels } = policy.poolSelector;
   if (names && !names.includes(metadata.name)) return obstacle('NotSelected', 'the class does not name it');
   const lacked = labels && lackedLabel(labels, pool);
-  return lacked === undefined
+  if (lacked !== undefined) return obstacle('NotSelected', `it has not the label ${lacked} that the class asks for`);
+  const disks = presentDisks(status);
+  const needed = lackedDisks(policy, disks);
+  return needed === undefined
     ? undefined
-    : obstacle('NotSelected', `it has not the label ${lacked} that the class asks for`);
+    : obstacle('TooFewDisks', `the layout ${policy.parameters?.layout} needs ${needed} disks, and it has ${disks}`);
 }
 
 /** What is against all new volumes on a pool; undefined when it takes some. */
@@ -131,15 +159,18 @@ export function stateObstacle({ metadata, spec, status }: Pool, node: Node | und
 }
 
 /** What a pool lacks for a volume that it would else take; undefined when there is room. */
-export function shortageOf(claim: Pick<ClaimRequest, 'sizeBytes' | 'policy'>, room: Room): Obstacle | undefined {
-  const { provisioning } = claim.policy;
-  const roomBytes = provisioning === 'thick' ? room.thickBytes : room.thinBytes;
+export function shortageOf(
+  claim: Pick<ClaimRequest, 'sizeBytes' | 'policy'>,
+  room: Room,
+  disks: number,
+): Obstacle | undefined {
+  const roomBytes = roomFor(claim.policy, room, disks);
   if (storedBytes(claim) <= roomBytes) return undefined;
   if (room.short) return obstacle('PoolFull', 'it is full up to its reserve');
   const left = formatBytes(roomBytes);
   return obstacle(
     'NoRoom',
-    provisioning === 'thick'
+    claim.policy.provisioning === 'thick'
       ? `it has ${left} left that may be allocated at once`
       : `it has ${left} left up to its overcommit limit`,
   );

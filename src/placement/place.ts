@@ -1,5 +1,6 @@
+import { presentDisks } from '../model/pool.ts';
 import { fitNode, type Refusal } from './fit-node.ts';
-import { type ClaimRequest, type Obstacle, obstacleOf, shortageOf, storedBytes } from './obstacles.ts';
+import { type ClaimRequest, type Obstacle, obstacleOf, roomFor, shortageOf, storedBytes } from './obstacles.ts';
 import type { Stock } from './stock.ts';
 
 /** What is looked for: volumes that one node shall hold together, such as those of a pod. */
@@ -129,8 +130,9 @@ function consider({ claims: [claim], nodeNames }: PlaceRequest, stock: Stock): C
     const obstacle = obstacleOf({ ...claim, nodeNames }, pool, stock.node(nodeName));
     if (obstacle) return { nodeName, poolName, fits: false, ...obstacle };
     const room = stock.room(poolName);
-    const score = claim.policy.provisioning === 'thick' ? room.thickBytes : room.thinBytes;
-    const shortage = shortageOf(claim, room);
+    const disks = presentDisks(pool.status);
+    const score = roomFor(claim.policy, room, disks);
+    const shortage = shortageOf(claim, room, disks);
     return { nodeName, poolName, fits: !shortage, reason: 'fits', ...shortage, score };
   });
 }

@@ -1,8 +1,10 @@
+import { wantedLayout } from '../model/disk-layout.ts';
 import type { Node, Pool } from '../model/kinds.ts';
+import { presentDisks } from '../model/pool.ts';
 import { noRoom, type Room, roomOf } from './capacity.ts';
 import type { Ledger } from './ledger.ts';
 import type { Lot } from './lot.ts';
-import { isAdmitted, type PlacementPolicy, stateObstacle } from './obstacles.ts';
+import { isAdmitted, type PlacementPolicy, roomFor, stateObstacle } from './obstacles.ts';
 import { Ranking } from './ranking.ts';
 
 /** What placement reads: all pools with their room, as of now. */
@@ -104,6 +106,7 @@ export class PoolStock implements Stock {
     const before = this.#lots.get(name);
     if (before && before.pool.spec.nodeName !== pool.spec.nodeName) this.deletePool(name);
     this.#sorted = undefined;
+    this.ledger.setDisks(name, presentDisks(pool.status));
     this.#put(pool);
     this.#tell(pool.spec.nodeName);
   }
@@ -112,6 +115,7 @@ export class PoolStock implements Stock {
     const lot = this.#lots.get(name);
     if (!lot) return;
     this.#lots.delete(name);
+    this.ledger.setDisks(name, 0);
     this.#sorted = undefined;
     const { nodeName } = lot.pool.spec;
     const left = this.lotsOn(nodeName).filter((one) => one.name !== name);
@@ -148,6 +152,7 @@ export class PoolStock implements Stock {
       deviceClass: spec.deviceClass ?? status.deviceClass,
       open: !stateObstacle(pool, node),
       room: roomOf(pool, this.ledger.sums(name)),
+      disks: presentDisks(status),
     };
     this.#lots.set(name, lot);
     const others = this.lotsOn(spec.nodeName).filter((one) => one.name !== name);
@@ -175,14 +180,15 @@ export class PoolStock implements Stock {
 }
 
 function rank({ policy, ranking }: Shelf, lot: Lot): void {
-  const { name, room } = lot;
-  if (isAdmitted(policy, lot))
-    ranking.set(name, room.spareBytes, policy.provisioning === 'thick' ? room.thickBytes : room.thinBytes);
+  const { name, room, disks } = lot;
+  if (isAdmitted(policy, lot)) ranking.set(name, room.spareBytes, roomFor(policy, room, disks));
   else ranking.delete(name);
 }
 
 /** Equal for policies that admit the same pools and ask for the same kind of room. */
-function keyOf({ engine, provisioning, deviceClass, poolSelector: { names, labels } }: PlacementPolicy): string {
+function keyOf(policy: PlacementPolicy): string {
+  const { engine, provisioning, deviceClass, poolSelector } = policy;
+  const { names, labels } = poolSelector;
   const sorted = labels && Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([engine, provisioning, deviceClass, names, sorted]);
+  return JSON.stringify([engine, provisioning, deviceClass, names, sorted, wantedLayout(policy)]);
 }

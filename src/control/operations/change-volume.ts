@@ -3,7 +3,8 @@ import { formatBytes } from '../../lib/quantity.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
 import type { Volume } from '../../model/kinds.ts';
-import { roomOf } from '../../placement/index.ts';
+import { presentDisks } from '../../model/pool.ts';
+import { roomFor, roomOf } from '../../placement/index.ts';
 import { change } from '../../store/change.ts';
 import { attachmentsNow } from './attachments.ts';
 import type { OperationsContext } from './context.ts';
@@ -38,7 +39,7 @@ export async function expandVolume(
     const pool = context.view.pools.get(poolName);
     if (!pool) continue;
     const room = roomOf(pool, context.view.ledger.sums(poolName));
-    const left = spec.policy.provisioning === 'thick' ? room.thickBytes : room.thinBytes;
+    const left = roomFor(spec.policy, room, presentDisks(pool.status));
     if (growthBytes > left)
       throw blamed(
         'ResourceExhausted',

@@ -34,7 +34,7 @@ export async function createVolume(
   const placement = placeReserved(view, request, { ...spec, poolName: source?.poolName ?? spec.poolName });
   const [chosen] = placement.chosen;
   if (!chosen) {
-    const cause = placementCause(view, spec, placement);
+    const cause = placementCause(spec, placement);
     throw blamed(placement.onlySpaceLacks ? 'ResourceExhausted' : 'FailedPrecondition', cause, {
       details: { considered: placement.considered },
     });

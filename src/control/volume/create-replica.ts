@@ -46,7 +46,7 @@ export async function createReplica(
   );
   const result = asPromised.chosen.length > 0 ? asPromised : findPlace(view, wanted);
   const [chosen] = result.chosen;
-  if (!chosen) return placementCause(view, wanted, result);
+  if (!chosen) return placementCause(wanted, result);
   view.ledger.set(promise(name, chosen.poolName, spec));
   try {
     await deps.store.create({

@@ -33,15 +33,14 @@ export function findPlace(view: View, { nodeNames, ...claim }: Wanted): FoundPla
 }
 
 /** Why there is no place: the pool that is full when only space lacks, else what is against each of them. */
-export function placementCause(view: View, wanted: Wanted, result: FoundPlace): Cause {
+export function placementCause(wanted: Wanted, result: FoundPlace): Cause {
   const candidates = result.considered.filter((one) => one.score !== undefined);
   if (result.onlySpaceLacks && candidates.length > 0) {
     const best = candidates.reduce((a, b) => ((b.score ?? 0) > (a.score ?? 0) ? b : a));
-    const room = view.stock.room(best.poolName);
     return makeCause('PoolFull', {
       pool: best.poolName,
       wanted: formatBytes(wanted.sizeBytes),
-      free: formatBytes(wanted.policy.provisioning === 'thick' ? room.thickBytes : room.thinBytes),
+      free: formatBytes(best.score ?? 0),
     });
   }
   const reasons = result.considered.slice(0, 5).map((one) => `${one.poolName}: ${one.reason}`);

@@ -2,12 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { LogicalVolume, VolumeGroup } from '../../host/lvm/group.ts';
 import { AzekuraError } from '../../model/errors.ts';
-import { diskLayouts } from '../../model/pool.ts';
 import type { VolumeIdentity } from '../contract.ts';
 import { Entries, groupName, snapshotName, volumeName } from './entries.ts';
 import { layoutOf, refuseLayout } from './parameters.ts';
 import { classOf } from './pool-observe.ts';
-import { capacityOf, firstThinExtents, overheadOf, spread, thinGrowth, thinPoolSizes } from './sizing.ts';
+import { capacityOf, firstThinExtents, thinGrowth, thinPoolSizes } from './sizing.ts';
 import { changeTags, type LvTags, packVolume, readTags, unpackVolume, writeTags } from './tags.ts';
 
 const gibibyte = 2 ** 30;
@@ -229,30 +228,6 @@ describe('sizes', () => {
 });
 
 describe('layouts', () => {
-  it('follow from the disks, and need enough of them', () => {
-    expect(spread({ type: 'linear' }, 1)).toEqual({ type: 'linear' });
-    expect(spread({ type: 'raid1' }, 2)).toEqual({ type: 'raid1', mirrors: 1 });
-    expect(spread({ type: 'raid5' }, 3)).toEqual({ type: 'raid5', stripes: 2 });
-    expect(spread({ type: 'raid10' }, 5)).toEqual({ type: 'raid10', stripes: 2, mirrors: 1 });
-    for (const [type, disks] of [
-      ['striped', 1],
-      ['raid1', 1],
-      ['raid5', 2],
-      ['raid6', 4],
-      ['raid10', 3],
-    ] as const)
-      expect(() => spread({ type }, disks)).toThrow(/needs \d+ disks, and the volume group has \d/);
-    expect(() => spread({ type: 'raid1', mirrors: 3 }, 3)).toThrow(/needs 4 disks/);
-    expect(() => spread({ type: 'raid5', stripes: 5 }, 4)).toThrow(/needs 6 disks/);
-  });
-
-  it('take of the disks what they say', () => {
-    expect(overheadOf({ type: 'raid1', mirrors: 2 })).toBe(3);
-    expect(overheadOf({ type: 'raid5', stripes: 2 })).toBe(1.5);
-    expect(overheadOf({ type: 'raid6', stripes: 3 })).toBeCloseTo(5 / 3);
-    for (const type of diskLayouts) expect(overheadOf(spread({ type }, 8))).toBeGreaterThanOrEqual(1);
-  });
-
   it('are read from class parameters, and refused with a sentence', () => {
     expect(layoutOf({ layout: 'striped', stripes: '2', stripeSize: '128Ki' }, 4)).toEqual({
       type: 'striped',

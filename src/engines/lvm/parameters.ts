@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { LayoutOptions } from '../../host/lvm/argv.ts';
 import { parseQuantity } from '../../lib/quantity.ts';
+import { spread } from '../../model/disk-layout.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import { diskLayouts } from '../../model/pool.ts';
-import { spread } from './sizing.ts';
 
 const count = z
   .string()

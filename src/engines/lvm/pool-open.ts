@@ -16,6 +16,7 @@ import { freeExtents } from '../../host/lvm/group.ts';
 import { lvmFailed } from '../../host/lvm/run.ts';
 import { formatBytes } from '../../lib/quantity.ts';
 import { makeCause } from '../../model/cause.ts';
+import { overheadOf, spread } from '../../model/disk-layout.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
 import type { PoolInspection, PoolRef } from '../contract.ts';
 import { inUse, type LvmContext, mappedNode, mappedNodes } from './context.ts';
@@ -24,15 +25,7 @@ import { Entries, thinPoolName } from './entries.ts';
 import { type FoundGroup, findPool, foreignCause, groupNameOf, lookFor, missingCause } from './find.ts';
 import { describePlan, planDisks, prepareDisk } from './pool-disks.ts';
 import { repairPool } from './repair.ts';
-import {
-  capacityOf,
-  extentBytes,
-  firstThinExtents,
-  groupMetadataBytes,
-  overheadOf,
-  spread,
-  thinPoolSizes,
-} from './sizing.ts';
+import { capacityOf, extentBytes, firstThinExtents, groupMetadataBytes, thinPoolSizes } from './sizing.ts';
 import { resumeAll } from './suspend.ts';
 import { type LvTags, poolIdOf, poolTag, writeTags } from './tags.ts';
 

@@ -1,7 +1,4 @@
-import type { LayoutOptions } from '../../host/lvm/argv.ts';
 import { extentsOnDisks, freeExtents, type VolumeGroup } from '../../host/lvm/group.ts';
-import { AzekuraError } from '../../model/errors.ts';
-import type { DiskLayout } from '../../model/pool.ts';
 import { readTags } from './tags.ts';
 
 /** How big things are made. Pure. */
@@ -63,68 +60,6 @@ export function thinGrowth(room: {
   const headroom = Math.max(Math.ceil(capacityExtents * headroomShare), Math.ceil(headroomBytes / room.extentBytes));
   if (freeThinExtents >= headroom || freeGroupExtents <= 0) return 0;
   return Math.min(freeGroupExtents, Math.max(1, Math.ceil(capacityExtents / 8), headroom - freeThinExtents));
-}
-
-/** Copies of each byte, parity counted in: what a layout takes of the disks for one byte of data. */
-export function overheadOf(layout: LayoutOptions): number {
-  const stripes = layout.stripes ?? 1;
-  switch (layout.type) {
-    case 'linear':
-    case 'striped':
-      return 1;
-    case 'mirror':
-    case 'raid1':
-    case 'raid10':
-      return 1 + (layout.mirrors ?? 1);
-    case 'raid5':
-      return (stripes + 1) / stripes;
-    case 'raid6':
-      return (stripes + 2) / stripes;
-  }
-}
-
-/** The fewest disks of each layout. */
-const fewestDisks: Readonly<Record<DiskLayout, number>> = {
-  linear: 1,
-  striped: 2,
-  mirror: 2,
-  raid1: 2,
-  raid5: 3,
-  raid6: 5,
-  raid10: 4,
-};
-
-/**
- * The layout over so many disks.
- *
- * @param wanted what the class or pool says; the rest follows from the disks
- * @throws AzekuraError FailedPrecondition when there are too few disks for it
- */
-export function spread(
-  wanted: { readonly type: DiskLayout; readonly stripes?: number | undefined; readonly mirrors?: number | undefined },
-  disks: number,
-): LayoutOptions {
-  const { type } = wanted;
-  const mirrors = type === 'raid1' || type === 'mirror' || type === 'raid10' ? (wanted.mirrors ?? 1) : undefined;
-  const parity = type === 'raid5' ? 1 : type === 'raid6' ? 2 : 0;
-  const striped = type === 'striped' || parity > 0 || type === 'raid10';
-  const most = type === 'raid10' ? Math.floor(disks / (1 + (mirrors ?? 1))) : disks - parity;
-  const stripes = striped ? (wanted.stripes ?? Math.max(1, most)) : undefined;
-  const needed = Math.max(
-    fewestDisks[type],
-    type === 'raid10' ? (stripes ?? 1) * (1 + (mirrors ?? 1)) : (stripes ?? 1 + (mirrors ?? 0)) + parity,
-  );
-  if (needed > disks)
-    throw new AzekuraError(
-      'FailedPrecondition',
-      `the layout ${type} needs ${needed} disks, and the volume group has ${disks}`,
-      { next: 'add disks to the pool, or choose a layout with fewer' },
-    );
-  return {
-    type,
-    ...(stripes === undefined ? {} : { stripes }),
-    ...(mirrors === undefined ? {} : { mirrors }),
-  };
 }
 
 /** What of a group the pool can use: everything but other people's volumes and its own metadata. In bytes. */

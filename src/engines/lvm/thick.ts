@@ -1,11 +1,11 @@
 import { lvcreateThick } from '../../host/lvm/argv.ts';
 import { freeExtents } from '../../host/lvm/group.ts';
+import { overheadOf } from '../../model/disk-layout.ts';
 import type { CreateVolume } from '../contract.ts';
 import { type LvmContext, poolFull, roundUp } from './context.ts';
 import { volumeName } from './entries.ts';
 import type { FoundGroup } from './find.ts';
 import { layoutOf } from './parameters.ts';
-import { overheadOf } from './sizing.ts';
 import { type LvTags, writeTags } from './tags.ts';
 
 /**
