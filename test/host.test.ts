@@ -1,10 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import {
   closeSync,
-  mkdtempSync,
   openSync,
   readFileSync,
-  rmSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -12,27 +10,32 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { run } from '../lab/workbench.ts';
+import type { Host } from '../src/host/host.ts';
 import type { Kernel } from '../src/host/kernel.ts';
-import { createHost } from '../src/host/linux.ts';
-import { systemClock } from '../src/lib/clock.ts';
-import { silentLogger } from '../src/lib/log.ts';
 import { hasCode } from '../src/model/errors.ts';
+import { type HostPool, makeHostPool } from './host-pool.ts';
 
 const mib = 1024 ** 2;
 const notRoot = process.geteuid?.() !== 0;
 
 /** Every kernel call once, for real: an XFS with reflink in a file, on a loop device. */
 describe.skipIf(notRoot)(`host, for real${notRoot ? ' (skipped: needs root)' : ''}`, () => {
-  const host = createHost({ log: silentLogger, clock: systemClock });
-  const kernel: Kernel = host.kernel('test/host');
+  let made: HostPool;
+  let host: Host;
+  let kernel: Kernel;
   let scratch: string;
   let image: string;
   let pool: string;
   let poolDevice: string;
+
+  beforeAll(async () => {
+    made = await makeHostPool();
+    ({ host, kernel, scratch, image, pool, device: poolDevice } = made);
+  });
+  afterAll(() => made.end());
 
   const at = (...parts: string[]) => join(pool, ...parts);
   const code = (wanted: Parameters<typeof hasCode>[1]) => (error: unknown) => hasCode(error, wanted);
@@ -44,25 +47,6 @@ describe.skipIf(notRoot)(`host, for real${notRoot ? ' (skipped: needs root)' : '
     closeSync(fd);
     await kernel.sync(path);
   };
-
-  beforeAll(async () => {
-    scratch = mkdtempSync('/dev/shm/azekura-host-');
-    image = join(scratch, 'pool.img');
-    pool = join(scratch, 'pool');
-    await kernel.createSparse(image, 512 * mib);
-    const attached = await kernel.attachLoop(image);
-    poolDevice = attached.device;
-    await host.exec(['mkfs.xfs', '-q', '-K', '-m', 'reflink=1', '-s', 'size=4096', poolDevice]);
-    await kernel.makeMountPoint(pool, 'directory');
-    await kernel.mount({ source: poolDevice, target: pool, filesystem: 'xfs', options: ['noatime'] });
-  });
-
-  afterAll(async () => {
-    await kernel.unmount(pool);
-    if (poolDevice) await kernel.detachLoop(poolDevice, image);
-    await host.close();
-    rmSync(scratch, { recursive: true, force: true });
-  });
 
   it('shows the pool in mounts, loops, statfs and probe', async () => {
     const loop = (await host.loops()).find(({ device }) => device === poolDevice);
@@ -333,44 +317,6 @@ describe.skipIf(notRoot)(`host, for real${notRoot ? ' (skipped: needs root)' : '
     await mkdir(join(scratch, 'full/x'), { recursive: true });
     await kernel.removeMountPoint(join(scratch, 'full'));
     expect((await kernel.stat(join(scratch, 'full')))?.kind).toBe('directory');
-  });
-
-  it('finds loops and detaches them by a path with a link in its folders', async () => {
-    await kernel.createSparse(at('linked'), mib);
-    const { device } = await kernel.attachLoop(at('linked'), { readOnly: true });
-    symlinkSync(pool, join(scratch, 'alias'));
-    const alias = join(scratch, 'alias/linked');
-    expect(await kernel.findLoop(alias)).toMatchObject({ device, readOnly: true });
-    await kernel.createSparse(at('other'), mib);
-    await kernel.changeLoopFile(device, at('other'));
-    expect(await kernel.findLoop(alias)).toBeUndefined();
-    expect(await kernel.findLoop(at('other'))).toMatchObject({ device });
-    await kernel.detachLoop(device, at('linked'));
-    expect(await kernel.findLoop(at('other'))).toMatchObject({ device });
-    await kernel.detachLoop(device, at('other'));
-  });
-
-  it('finds and detaches a loop by a file that was opened through a mount that is gone', async () => {
-    const folder = at('kept');
-    const other = join(scratch, 'other-view');
-    await mkdir(folder, { recursive: true });
-    await mkdir(other, { recursive: true });
-    await kernel.createSparse(join(folder, 'data'), mib);
-    await kernel.createSparse(at('data'), mib);
-    run('mount', '--bind', folder, other);
-    const { device } = await kernel.attachLoop(join(other, 'data'));
-    // As when the mount namespace ends in which it was opened.
-    run('umount', '--lazy', other);
-    const found = await kernel.findLoop(join(folder, 'data'));
-    expect(found).toMatchObject({ device, backingFile: '/data' });
-    expect(await kernel.findLoop(join(folder, 'data'))).toEqual(found);
-    // The same end of the path, and another file that somebody has open.
-    const user = await open(at('data'));
-    expect(await kernel.findLoop(at('data'))).toBeUndefined();
-    await user.close();
-    expect(await kernel.attachLoop(join(folder, 'data'), { reuse: true })).toMatchObject({ device });
-    await kernel.detachLoop(device, found?.backingFile ?? '');
-    expect(await kernel.findLoop(join(folder, 'data'))).toBeUndefined();
   });
 
   it('tells a damaged file system by its cause', async () => {
