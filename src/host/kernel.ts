@@ -46,8 +46,10 @@ export interface Kernel {
     to: string,
     options?: { readonly replace?: boolean; readonly contents?: boolean },
   ): Promise<void>;
-  /** Undefined when it is not there. */
+  /** Undefined when it is not there. Of a link, not of what it leads to. */
   stat(path: string): Promise<FileStat | undefined>;
+  /** The same path without symbolic links; undefined when it, or what a link leads to, is not there. @throws ELOOP */
+  resolve(path: string): Promise<string | undefined>;
   /** Of the file system that holds the path. */
   statfs(path: string): Promise<FilesystemStat>;
   /** fsync of a file or folder. */

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { fakeNode } from '../../host/fake/tree.ts';
 import { FakeHost } from '../../host/fake.ts';
 import type { Replica } from '../../model/kinds.ts';
 import { Policy } from '../../model/policy.ts';
@@ -6,6 +7,14 @@ import { KeyRing } from './key-ring.ts';
 import { keysOf } from './keys.ts';
 
 const longEnough = '0123456789abcdef';
+const links = {
+  link: '/keys/one',
+  'to-link': '/keys/link',
+  'to-open': '/keys/open-604',
+  'to-nothing': '/keys/gone',
+  'to-folder': '/keys',
+  round: '/keys/round',
+};
 
 describe('keys that come with requests', () => {
   it('are there while the request lasts, the newest first, and overwritten afterwards', () => {
@@ -48,6 +57,8 @@ describe('the keys of a volume', () => {
       await kernel.writeTextFile(path, longEnough);
       host.machine.need(path, 'chmod').permissions = permissions;
     }
+    for (const [name, text] of Object.entries(links))
+      host.machine.add(`/keys/${name}`, fakeNode('symlink', { text }), 'symlink');
   });
   const replica = (policy: object, more: Partial<Replica['spec']> = {}, status: object = {}) =>
     ({
@@ -58,6 +69,13 @@ describe('the keys of a volume', () => {
 
   it('are the file that the policy names', async () => {
     expect(await keysOf(places, replica({ encryptionKeyFile: '/keys/one' }))).toEqual([{ file: '/keys/one' }]);
+  });
+
+  it('are what a link leads to', async () => {
+    expect(await keysOf(places, replica({ encryptionKeyFile: '/keys/link' }))).toEqual([{ file: '/keys/one' }]);
+    const through = { ...change, keyFile: '/keys/link', previousKeyFile: '/keys/to-link' };
+    const both = [{ file: '/keys/one' }, { file: '/keys/one' }];
+    expect(await keysOf(places, replica({ encryptionKeyFile: '/keys/link' }, { changeKey: through }))).toEqual(both);
   });
 
   it('are what came with a request, before the file', async () => {
@@ -84,6 +102,10 @@ describe('the keys of a volume', () => {
     [{ encryptionKeyFile: '/keys' }, '/keys is not a file'],
     [{ encryptionKeyFile: '/keys/short' }, 'has 5 bytes'],
     [{ encryptionKeyFile: '/keys/open-440' }, "is not its owner's alone: its mode is 440"],
+    [{ encryptionKeyFile: '/keys/to-open' }, "/keys/to-open, a link to /keys/open-604, is not its owner's alone"],
+    [{ encryptionKeyFile: '/keys/to-nothing' }, 'there is no file /keys/to-nothing on node here'],
+    [{ encryptionKeyFile: '/keys/to-folder' }, '/keys/to-folder, a link to /keys, is not a file'],
+    [{ encryptionKeyFile: '/keys/round' }, '/keys/round cannot be followed'],
     [{ encryptionKeyFile: '/keys/open-604' }, "is not its owner's alone: its mode is 604"],
   ])('are missing: %j', async (policy, message) => {
     await expect(keysOf(places, replica(policy))).rejects.toMatchObject({

@@ -14,6 +14,7 @@ type Files = Pick<
   | 'removeTree'
   | 'rename'
   | 'stat'
+  | 'resolve'
   | 'statfs'
   | 'sync'
 >;
@@ -100,6 +101,15 @@ export function fakeFiles(machine: FakeMachine): Files {
       const filesystemId = machine.place(path).filesystem.device;
       const kind = block ? 'block' : node.kind;
       return { kind, sizeBytes, allocatedBytes, modifiedMs: 0, permissions, filesystemId, inode };
+    },
+    resolve(path) {
+      // As many links as the kernel follows.
+      for (let at = path, links = 0; links < 40; links += 1) {
+        const node = machine.find(at);
+        if (node?.kind !== 'symlink') return node && at;
+        at = node.text;
+      }
+      return raise({ call: 'resolve', subject: path, number: errno.ELOOP });
     },
     statfs(path) {
       machine.need(path, 'statfs');

@@ -7,6 +7,7 @@ export interface FakeNode {
   readonly inode: number;
   sizeBytes: number;
   allocatedBytes: number;
+  /** Of a link, where it leads to. */
   text: string;
   /** Stands for the file's bytes: equal tokens mean equal, shared blocks. Empty = all zeroes. */
   token: string;

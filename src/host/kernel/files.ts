@@ -8,6 +8,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmdirSync,
   type Stats,
@@ -35,6 +36,7 @@ type Files = Pick<
   | 'removeTree'
   | 'rename'
   | 'stat'
+  | 'resolve'
   | 'statfs'
   | 'sync'
 >;
@@ -102,6 +104,10 @@ export function fileCalls(): Files {
     stat(path) {
       const stat = lstatOf(path);
       return stat && describeStat(stat);
+    },
+
+    resolve(path) {
+      return unless([errno.ENOENT, errno.ENOTDIR], () => realpathSync(path));
     },
 
     statfs(path) {

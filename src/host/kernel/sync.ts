@@ -18,6 +18,7 @@ const calls: Record<KernelCall, true> = {
   removeTree: true,
   rename: true,
   stat: true,
+  resolve: true,
   statfs: true,
   sync: true,
   createSparse: true,
