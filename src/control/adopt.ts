@@ -47,7 +47,8 @@ export async function adoptVolume(deps: AdoptDeps, pool: Pool, orphan: OrphanVol
         name,
         ...(uid ? { uid } : {}),
         finalizers: [finalizers.volume],
-        annotations: { [annotations.volumeId]: volumeId },
+        // With the object itself: its status is another write in Kubernetes, and a controller may be in between.
+        annotations: { [annotations.volumeId]: volumeId, [annotations.adoptedFrom]: pool.metadata.name },
       },
       spec,
       status: { volumeId, sizeBytes: spec.sizeBytes },

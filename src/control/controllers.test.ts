@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '../lib/fake-clock.ts';
 import { grownToDetail } from '../model/attachment.ts';
-import { attachmentName, replicaName } from '../model/names.ts';
+import { annotations, attachmentName, replicaName } from '../model/names.ts';
 import { change, changeStatus } from '../store/change.ts';
 import { ControlFixture } from './fixture.ts';
 
@@ -54,6 +54,20 @@ describe('provisioning', () => {
     await fixture.addPool('late');
     await fixture.ready('v');
     expect((await fixture.store.get('Volume', 'v')).status.causes).toEqual([]);
+  });
+
+  it('makes no empty copy for a volume that is being adopted', async () => {
+    fixture = await ControlFixture.open();
+    // As the Kubernetes API shows it between two writes: the status is not there yet.
+    const marks = { [annotations.volumeId]: 'lost', [annotations.adoptedFrom]: 'other' };
+    await fixture.store.create({
+      kind: 'Volume',
+      metadata: { name: 'v', annotations: marks },
+      spec: { sizeBytes: gibibyte },
+    });
+    const waiting = await fixture.until('Volume', 'v', (one) => one?.status.causes.length === 1);
+    expect(waiting?.status.causes).toMatchObject([{ code: 'BackingMissing' }]);
+    expect((await fixture.store.list('Replica')).items).toEqual([]);
   });
 
   it('does not make anew what had data and has lost its replica', async () => {

@@ -66,6 +66,8 @@ export const finalizers = {
 export const annotations = {
   /** On a Volume: the id that names its data; after an undelete that of the data which is there already. */
   volumeId: 'azekura.dev/volume-id',
+  /** On a Volume that was made for data which lies on a pool already: that pool. No empty copy is ever made for it. */
+  adoptedFrom: 'azekura.dev/adopted-from',
   /** On a Volume: the pool that was promised to it before its copy is there, for every process that counts room. */
   promisedPool: 'azekura.dev/promised-pool',
   /** On a Volume whose deletion was asked for: remove the data at once. */

@@ -26,6 +26,13 @@ export async function createReplica(
     const where = status.replicas.map((one) => one.poolName).join(', ') || 'unknown';
     return makeCause('BackingMissing', { volume: metadata.name, path: `its replica (pool ${where}) has been removed` });
   }
+  // Its copy is the data that it was made for, and comes with the next write of the one who adopts it.
+  const adoptedFrom = metadata.annotations[annotations.adoptedFrom];
+  if (adoptedFrom !== undefined)
+    return makeCause('BackingMissing', {
+      volume: metadata.name,
+      path: `it is to be adopted from pool ${adoptedFrom}: \`azekura pool adopt ${adoptedFrom} ${volumeId}\``,
+    });
   let source: ResolvedSource | undefined;
   try {
     source = spec.source && resolveSource(spec.source, sourceInView(view, spec.source));
