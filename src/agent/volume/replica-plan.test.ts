@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { VolumeObservation } from '../../engines/contract.ts';
+import { makeCause } from '../../model/cause.ts';
 import { Policy } from '../../model/policy.ts';
 import { ReplicaSpec, ReplicaStatus } from '../../model/replica.ts';
 import { holdsAttachment, planReplica } from './replica-plan.ts';
@@ -13,6 +14,11 @@ const leftover: VolumeObservation = {
   attached: { device: '/dev/loop1', readOnly: false, layers: [], causes: [] },
 };
 const present: VolumeObservation = { ...absent, present: true, sizeBytes: 4096 };
+const hollow: VolumeObservation = {
+  ...absent,
+  present: true,
+  causes: [makeCause('BackingMissing', { volume: 'v', path: '/p' })],
+};
 const resting: VolumeObservation = { ...absent, recycled: true, sizeBytes: 4096 };
 const detached = { attached: false, identityRight: true };
 
@@ -58,6 +64,7 @@ describe('planReplica', () => {
     ['makes what is not there yet', replica(), absent, detached, 'create'],
     ['tries again what failed before it had data', replica({}, { phase: 'Failed' }), absent, detached, 'create'],
     ['never makes anew what had data once', replica({}, had), absent, detached, 'missing'],
+    ['grows nothing in the place of data that is gone', replica({}, had), hollow, detached, 'missing'],
     ['does nothing when all is well', replica({}, had), present, detached, 'none'],
     ['expands', replica({ sizeBytes: 8192 }, had), present, detached, 'expand'],
     ['does not shrink', replica({ sizeBytes: 4096 }, had), { ...present, sizeBytes: 8192 }, detached, 'none'],

@@ -48,6 +48,8 @@ export function planReplica(
   }
   if (seen.recycled) return 'unrecycle';
   if (!seen.present) return missingOr(status, 'create');
+  // What lies around the data is there, the data is not: nothing that could be restored, grown or checked.
+  if (seen.sizeBytes === 0 && seen.causes.some(({ code }) => code === 'BackingMissing')) return 'missing';
   if (spec.restore && status.restoredRequestId !== spec.restore.requestId && !around.attached) return 'restore';
   if (seen.sizeBytes < spec.sizeBytes) return 'expand';
   if (spec.repair && status.repair?.requestId !== spec.repair.requestId && !around.attached) return 'repair';

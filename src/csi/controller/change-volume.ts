@@ -1,5 +1,5 @@
 import type { ControllerExpandVolumeRequest, ControllerModifyVolumeRequest } from '../../gen/csi/csi_pb.js';
-import { AzekuraError } from '../../model/errors.ts';
+import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import { required } from '../common/arguments.ts';
 import { capabilityProblem, parseCapability } from '../common/capability.ts';
 import { chooseSize, sizeBounds } from '../common/capacity-range.ts';
@@ -11,7 +11,8 @@ import type { Call } from '../grpc/call.ts';
 /**
  * ControllerExpandVolume: grows the volume, in use or not. The node then grows the file system.
  *
- * @throws AzekuraError InvalidArgument, NotFound, OutOfRange, ResourceExhausted, DeadlineExceeded
+ * @throws AzekuraError InvalidArgument, NotFound, OutOfRange (also when there is no room for it), ResourceExhausted when the
+ *   room went after it had begun, DeadlineExceeded
  */
 export async function expandVolume(
   context: CsiContext,
@@ -32,7 +33,9 @@ export async function expandVolume(
       throw new AzekuraError('OutOfRange', `volume ${name} is larger than limit_bytes already`);
     const wantedBytes = Math.max(nowBytes, bounds.requiredBytes > 0 ? chooseSize(bounds, undefined) : nowBytes);
     const written =
-      wantedBytes > nowBytes ? await context.deps.operations.as(call).expandVolume(name, wantedBytes) : volume;
+      wantedBytes > nowBytes
+        ? await context.deps.operations.as(call).expandVolume(name, wantedBytes).catch(refusedForGood)
+        : volume;
     const grown = await context.volumes.until(name, call, {
       since: written,
       look: (object) => {
@@ -47,6 +50,17 @@ export async function expandVolume(
     });
     return { capacityBytes: BigInt(grown.status.sizeBytes), nodeExpansionRequired: volume.spec.mode === 'filesystem' };
   });
+}
+
+/**
+ * Nothing has been written yet, so nothing is going on. After RESOURCE_EXHAUSTED the resizer takes the growth for one that
+ * may still be under way and asks for that size for ever; only after OUT_OF_RANGE may the claim ask for less (Kubernetes:
+ * recovering from failure when expanding volumes).
+ */
+function refusedForGood(error: unknown): never {
+  if (hasCode(error, 'ResourceExhausted') && error instanceof AzekuraError && error.blame)
+    throw blamed('OutOfRange', error.blame, { details: error.details });
+  throw error;
 }
 
 /**
