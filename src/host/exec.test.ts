@@ -1,8 +1,9 @@
+import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../lib/clock.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
 import { FakeClock } from '../lib/fake-clock.ts';
 import { Containment } from './containment.ts';
 import { ExecError, execCommand, lastLines } from './exec.ts';
@@ -30,6 +31,26 @@ describe('exec', { timeout: 300_000 }, () => {
     const script = 'process.stdin.on("data", (d) => process.stdout.write(d)); process.stderr.write(process.argv[1])';
     const result = await node(script, { input: 'in\0put' }, '$(touch /x); "quoted" *');
     expect(result).toEqual({ exitCode: 0, stdout: 'in\0put', stderr: '$(touch /x); "quoted" *' });
+  });
+
+  it('has all that a command wrote, also when this process stood still as it ended', async () => {
+    const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+    // What is waited for after the end of a command is over before anything is read.
+    const hasty: Clock = {
+      nowMs: () => Date.now(),
+      after(delayMs, callback) {
+        const grace = delayMs === 2_000;
+        const cancel = systemClock.after(grace ? 1 : delayMs, callback);
+        if (grace) standStill(20);
+        return cancel;
+      },
+    };
+    // One child speaks and ends; while what it said is heard, the other one does both. So its end is seen before its words.
+    const first = spawn('echo', ['first']);
+    standStill(500);
+    first.stdout.once('data', () => standStill(2_500));
+    const second = execCommand({ clock: hasty, containment }, ['sh', '-c', 'sleep 1; echo second']);
+    expect(await second).toMatchObject({ stdout: 'second\n' });
   });
 
   it('gives a command nothing of our environment but the path, and the C locale', async () => {

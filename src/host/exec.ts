@@ -110,7 +110,9 @@ export async function execCommand(
       outcome = { code, signal };
       // A grandchild that keeps the pipes open must not keep us waiting: what is left of the group goes.
       killGroup(child.pid, 'SIGKILL');
-      timers.push(deps.clock.after(graceMs, () => finish(code, signal)));
+      // When this process itself stood still, the timer is due before what the pipes hold was read: first a turn for them.
+      const afterReading = () => setImmediate(() => setImmediate(() => finish(code, signal)));
+      timers.push(deps.clock.after(graceMs, afterReading));
     });
     child.once('close', () => finish(outcome?.code ?? null, outcome?.signal ?? null));
     const finish = (code: number | null, signal: string | null) => {
