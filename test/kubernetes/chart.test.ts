@@ -59,6 +59,13 @@ describe.skipIf(missing)(`the chart${missing ? ` (skipped: ${missing})` : ''}`, 
     expect([...containers(plain, 'Deployment').keys()]).not.toContain('snapshotter');
   });
 
+  it('lets an agent on a slow node begin for minutes before its silence counts', () => {
+    const agent = containers(plain, 'DaemonSet').get('agent');
+    const { periodSeconds, failureThreshold, httpGet } = agent?.startupProbe ?? {};
+    expect((periodSeconds ?? 0) * (failureThreshold ?? 0)).toBe(600);
+    expect(httpGet).toEqual(agent?.livenessProbe?.httpGet);
+  });
+
   it('gives host access to the agent alone', () => {
     const controller = one(full, 'Deployment').spec.template.spec;
     expect(controller.volumes.filter((volume) => volume.hostPath !== undefined)).toEqual([]);

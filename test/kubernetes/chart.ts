@@ -10,6 +10,11 @@ export const chart = path.join(root, 'deploy/chart');
 export const missing =
   notBuilt(['helm']).length > 0 ? 'helm is not built (npm run lab -- kubernetes build)' : undefined;
 
+interface Probe {
+  httpGet: object;
+  periodSeconds?: number;
+  failureThreshold?: number;
+}
 export interface Container {
   name: string;
   image: string;
@@ -18,6 +23,8 @@ export interface Container {
   ports?: { name: string; containerPort: number }[];
   resources: { requests?: object; limits?: object };
   securityContext: { privileged?: boolean; readOnlyRootFilesystem?: boolean };
+  startupProbe?: Probe;
+  livenessProbe?: Probe;
   volumeMounts: { name: string; mountPath: string; mountPropagation?: string }[];
 }
 export interface Manifest {
