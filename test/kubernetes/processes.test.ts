@@ -9,7 +9,7 @@ import { run } from '../../lab/kubernetes/exec.ts';
 import { type Lab, labMissing, startLab, until } from '../../lab/kubernetes/index.ts';
 import { KubeClient } from '../../src/kube/client.ts';
 import { findAccess } from '../../src/kube/connect.ts';
-import type { Kind } from '../../src/model/kinds.ts';
+import type { Attachment, Kind } from '../../src/model/kinds.ts';
 import { change } from '../../src/store/change.ts';
 import { openKubernetesStore } from '../../src/store/kubernetes/kubernetes-store.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -233,6 +233,63 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
       expect(loops.split('\n').filter((one) => one.includes(`${pool.status.path}/`))).toEqual([]);
     },
     6 * minute,
+  );
+
+  it(
+    'leave what a pod uses in place when all our definitions are deleted, say so, and have its data back afterwards',
+    async () => {
+      await apply(claim('data'), pod('app', claimed('data')));
+      await running('app');
+      const file = await logOf('app');
+      await until('data', minute, () => lines(file) > 0);
+      const attachment = async (): Promise<Attachment | undefined> => (await store.list('Attachment')).items[0];
+      const before = lines(file);
+      const definitions = (await lab.kubectl(['get', 'crd', '-o', 'name']))
+        .split('\n')
+        .filter((name) => name.endsWith('.azekura.dev'));
+      await lab.kubectl(['delete', '--wait=false', ...definitions]);
+      await until('the deletion is told', minute, async () => {
+        const told = await attachment();
+        return (
+          told?.metadata.deletionTimestamp !== undefined &&
+          told.status.causes.some(({ code }) => code === 'DeletedInUse')
+        );
+      });
+      await until('I/O', minute, () => lines(file) > before);
+      // A container that starts anew gets what is mounted on the node.
+      const started = starts(file);
+      await lab.member(node).exec(['pkill', '-9', '-f', 'while-app-runs']);
+      await until('the container again', 2 * minute, () => starts(file) === started + 1);
+      const again = lines(file);
+      await until('I/O of the new container', minute, () => lines(file) > again);
+      expect(await volumesOnDisk()).toHaveLength(1);
+      expect((await attachment())?.status.phase).toBe('Attached');
+
+      await lab.kubectl(['delete', 'pod', 'app', '--timeout=120s']);
+      await until('our definitions are gone', 2 * minute, async () => {
+        const left = await lab.kubectl(['get', 'crd', '-o', 'name']);
+        return !left.includes('.azekura.dev');
+      });
+      await lab.kubectl(['apply', '--server-side', '-f', path.join(chart, 'files/crds')]);
+      await lab.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=60s']);
+      await until(
+        'the node is ready',
+        3 * minute,
+        async () => (await store.get('Node', node)).status.phase === 'Ready',
+      );
+      await apply({ apiVersion: 'azekura.dev/v1', kind: 'Pool', metadata: { name: 'main' }, spec: poolSpec() });
+      await until('the pool', 2 * minute, async () => (await store.get('Pool', 'main')).status.phase === 'Ready');
+      await until('the data is adopted', 2 * minute, async () => {
+        await lab.member('cp').exec(command('--data-dir', runDir(), 'pool', 'adopt', 'main', '--all'));
+        const [volume] = (await store.list('Volume')).items;
+        return volume?.status.phase === 'Ready';
+      });
+      await apply(pod('app', claimed('data')));
+      await running('app');
+      const after = await logOf('app');
+      await until('I/O on the same data', minute, () => starts(after) >= started + 2 && lines(after) > again);
+    },
+    12 * minute,
   );
 
   // --- parts ---
