@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureBuilt } from '../../lab/daemon.ts';
 import { type Lab, type Machine, startMachines } from '../../lab/machines/index.ts';
 import { eventually } from '../../lab/workbench.ts';
-import type { Node, Pool } from '../../src/model/kinds.ts';
+import type { Node, Pool, Volume } from '../../src/model/kinds.ts';
 import { azekuraIn, type MachineAzekura } from './azekura.ts';
 
 /*
@@ -219,9 +219,47 @@ describe('disks', () => {
     await machine.sh(`vgcfgrestore -q --force -y -f /run/cfg ${group}`);
     await untilWell('main');
   });
+
+  it('of a locked group wait, and say who holds the lock', { timeout: 300_000 }, async () => {
+    const group = await groupOf('main');
+    const file = `/run/lock/lvm/V_${group}`;
+    // LVM removes the file when it lets go: a lock on a file without a name keeps nobody out.
+    const holder = machine.start([
+      'sh',
+      '-c',
+      `until flock ${file} sh -c '[ $(stat -Lc %i /proc/self/fd/3) = $(stat -c %i ${file}) ] && { touch /run/held; sleep 120 || true; }'; do :; done`,
+    ]);
+    await eventually(() => machine.exec(['test', '-e', '/run/held']), 60_000, 200);
+    await azekura.run('volume', 'create', 'waits', '--size', '16Mi', '--block', '--no-wait');
+    await eventually(
+      async () =>
+        expect((await azekura.json<Volume>('volume', 'show', 'waits')).status.causes[0]?.message).toMatch(
+          /is locked by (flock|sleep)/,
+        ),
+      90_000,
+      1_000,
+    );
+    holder.kill();
+    await machine.sh('pkill -x sleep || true');
+    await eventually(
+      async () => expect((await azekura.json<Volume>('volume', 'show', 'waits')).status.phase).toBe('Ready'),
+      120_000,
+      1_000,
+    );
+    await azekura.run('volume', 'delete', 'waits', '--skip-recycle-bin');
+  });
 });
 
 describe('a pool whose disk', { timeout: 900_000 }, () => {
+  it('hangs is named, the other groups go on, and it comes back', async () => {
+    await azekura.run('pool', 'add', 'frail', '/dev/nbd0', '--engine', 'lvm');
+    await machine.disk('/dev/nbd0').hang();
+    await untilCause('frail', 'HungCall');
+    await works('main');
+    await machine.disk('/dev/nbd0').mend();
+    await untilWell('frail');
+  });
+
   it('was one of two copies goes on, degraded', async () => {
     await azekura.run('pool', 'add', 'twin', '/dev/nbd1', '/dev/nbd2', '--engine', 'lvm', '--layout', 'raid1');
     await azekura.run('volume', 'create', 'safe', '--size', '64Mi', '--pool', 'twin');
