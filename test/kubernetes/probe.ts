@@ -25,15 +25,16 @@ export function podOf(
     script = 'date >>/v/file && sync /v/file',
     node,
     block = false,
+    probeSeconds = 1,
     spec = {},
-  }: { script?: string; node?: string | undefined; block?: boolean; spec?: object } = {},
+  }: { script?: string; node?: string | undefined; block?: boolean; probeSeconds?: number; spec?: object } = {},
 ): object {
   const container = {
     name: 'c',
     image: 'localhost/busybox:1',
     imagePullPolicy: 'Never',
     command: ['sh', '-c', `${script} && touch /tmp/done; exec sleep 100000`],
-    readinessProbe: { exec: { command: ['test', '-e', '/tmp/done'] }, periodSeconds: 1 },
+    readinessProbe: { exec: { command: ['test', '-e', '/tmp/done'] }, periodSeconds: probeSeconds },
     ...(block
       ? { volumeDevices: [{ name: 'v', devicePath: '/dev/v' }] }
       : { volumeMounts: [{ name: 'v', mountPath: '/v' }] }),
