@@ -48,9 +48,11 @@ export async function copyOn(
   if (file.fromBytes === 0) await kernel.createSparse(to, sizeBytes, hint);
   let unnotedBytes = 0;
   for (let offsetBytes = file.fromBytes, done = false; !done; ) {
-    const piece = await kernel.copyRange(from, to, { offsetBytes, budgetMs });
+    // A fast disk would copy more in one call than may be lost without a note.
+    const endBytes = Math.min(sizeBytes, offsetBytes + noteEveryBytes);
+    const piece = await kernel.copyRange(from, to, { offsetBytes, endBytes, budgetMs });
     offsetBytes = piece.nextOffsetBytes;
-    done = piece.done;
+    done = piece.done && (endBytes === sizeBytes || offsetBytes < endBytes);
     unnotedBytes += piece.copiedBytes;
     progress(offsetBytes, sizeBytes);
     if (done || unnotedBytes < noteEveryBytes) continue;
