@@ -26,11 +26,17 @@ export function azekuraIn(machine: Machine, dataDir = '/run/azekura-state'): Mac
     run,
     refusal,
     async up(...options) {
-      machine.start(['azekura', 'up', '--data-dir', dataDir, '--no-pool', ...options]);
+      const daemon = machine.start(['azekura', 'up', '--data-dir', dataDir, '--no-pool', ...options]);
+      let last = '';
+      for (const output of [daemon.stdout, daemon.stderr])
+        output.on('data', (data: Buffer) => (last = (last + data.toString()).slice(-2_000)));
       // It answers before it takes work.
       await eventually(
         async () => {
-          if (!/none/.test(await refusal('pool', 'remove', 'none', '--dry-run'))) throw new Error('it is not up');
+          const answer = await refusal('pool', 'remove', 'none', '--dry-run');
+          if (/none/.test(answer)) return;
+          const state = daemon.exitCode === null ? 'runs' : `ended with ${daemon.exitCode}`;
+          throw new Error(`azekura ${state}, and answers ${answer}; its last words: ${last}`);
         },
         90_000,
         500,

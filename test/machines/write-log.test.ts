@@ -6,6 +6,7 @@ import {
   type Ack,
   acknowledgedBy,
   CrashReplay,
+  type Instant,
   type Lab,
   type Machine,
   type MachineDisk,
@@ -39,7 +40,22 @@ afterEach(async () => {
 
 const sum = (all: readonly Survivors[], part: keyof Survivors) => all.reduce((total, each) => total + each[part], 0);
 
-/** Crashes at several acks, the power cut's moment among them, and looks what a machine finds on each image. */
+/** So many moments between two acks are tried for one at which the cut drops something. */
+const momentsPerAck = 8;
+
+/** A cut at an ack or soon after it, if possible one that drops something: right at an ack all may have been flushed. */
+function cutAfter(replay: CrashReplay, from: Instant, to: Instant, seed: number) {
+  for (let moment = 0; ; moment++) {
+    const instant = from.map((position, index) =>
+      Math.floor(position + (((to[index] ?? position) - position) * moment) / momentsPerAck),
+    );
+    const crashed = replay.crash(instant, seed * (momentsPerAck + 1) + moment);
+    const lost = crashed.pendingBlocks - crashed.survivingBlocks;
+    if (lost > 0 || moment === momentsPerAck) return { instant, lost, image: crashed.images[0] ?? '' };
+  }
+}
+
+/** Crashes after several acks, the last among them, and looks what a machine finds on each image. */
 async function survivorsOf(
   acks: readonly Ack[],
   look: (device: string, promised: readonly Ack[]) => Promise<Survivors>,
@@ -49,12 +65,12 @@ async function survivorsOf(
   const found: Survivors[] = [];
   let lostBlocks = 0;
   for (const [index, seed] of seeds.entries()) {
-    const ack = acks[Math.floor(((index + 1) * acks.length) / seeds.length) - 1];
-    const instant = ack?.instant ?? replay.end();
-    const crashed = replay.crash(instant, seed);
-    lostBlocks += crashed.pendingBlocks - crashed.survivingBlocks;
-    const image = await machine.addDisk({ image: crashed.images[0] ?? '' });
-    const seen = await look(image.device, acknowledgedBy(acks, instant));
+    const at = Math.floor(((index + 1) * acks.length) / seeds.length) - 1;
+    const from = acks[at]?.instant ?? replay.end();
+    const cut = cutAfter(replay, from, acks[at + 1]?.instant ?? replay.end(), seed);
+    lostBlocks += cut.lost;
+    const image = await machine.addDisk({ image: cut.image });
+    const seen = await look(image.device, acknowledgedBy(acks, cut.instant));
     found.push(seen);
     await image.remove();
     if (until(seen)) break;

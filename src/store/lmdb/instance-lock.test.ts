@@ -1,8 +1,9 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { refusal } from '../contract-helpers.ts';
 import { acquireInstanceLock } from './instance-lock.ts';
 
@@ -47,11 +48,24 @@ describe('instance lock', () => {
     const path = join(folder, '.lock.4242.0123abcd');
     const silent = createServer(() => {});
     await new Promise<void>((done) => silent.listen(path, done));
-    expect(await refusal(acquireInstanceLock(folder))).toMatchObject({
+    expect(await refusal(acquireInstanceLock(folder, { answerTimeoutMs: 200 }))).toMatchObject({
       code: 'FailedPrecondition',
       details: { pid: 4242 },
     });
     await new Promise((done) => silent.close(done));
+  });
+
+  it('waits for a holder that was killed and has not quite ended', async () => {
+    const connections: Socket[] = [];
+    const dying = createServer((socket) => connections.push(socket));
+    await new Promise<void>((done) => dying.listen(join(folder, '.lock.4242.0123abcd'), done));
+    const lock = acquireInstanceLock(folder);
+    await vi.waitFor(() => expect(connections).toHaveLength(1));
+    // Longer than an owner that lives takes to answer.
+    await delay(2_500);
+    dying.close();
+    for (const socket of connections) socket.destroy();
+    await (await lock).release();
   });
 
   it('says so when the path is too long for a socket', async () => {

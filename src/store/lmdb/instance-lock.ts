@@ -22,7 +22,8 @@ export interface InstanceLock {
 
 /** sockaddr_un.sun_path has 108 bytes with the terminating zero: unix(7). */
 const maximumSocketPathBytes = 107;
-const answerTimeoutMs = 2_000;
+/** A killed process may need seconds until the kernel has ended it, on a loaded machine or above a slow disk. */
+const defaultAnswerTimeoutMs = 15_000;
 const pollMs = 20;
 const announced = /^\.lock\.(\d+)\.[0-9a-f]{8}$/;
 const unannounced = /^\.lock-new\.\d+\.[0-9a-f]{8}$/;
@@ -33,10 +34,14 @@ type Standing = 'claiming' | 'owner' | 'dead';
  * Takes the folder, which is made when it is missing (mode 0700).
  *
  * @param directory the folder that belongs to one instance
+ * @param options.answerTimeoutMs how long a holder that does not answer is waited for
  * @throws AzekuraError FailedPrecondition when another live process holds it, naming its pid; InvalidArgument when the
  * path is too long for a socket
  */
-export async function acquireInstanceLock(directory: string): Promise<InstanceLock> {
+export async function acquireInstanceLock(
+  directory: string,
+  { answerTimeoutMs = defaultAnswerTimeoutMs }: { readonly answerTimeoutMs?: number } = {},
+): Promise<InstanceLock> {
   const folder = resolve(directory);
   const id = `${process.pid}.${randomBytes(4).toString('hex')}`;
   const name = `.lock.${id}`;
@@ -62,9 +67,9 @@ export async function acquireInstanceLock(directory: string): Promise<InstanceLo
     await chmod(before, 0o600);
     // Only a socket that listens already gets a name that others judge by whether it answers.
     await rename(before, join(folder, name));
-    await outlast(folder, name);
+    await outlast(folder, name, answerTimeoutMs);
     standing = 'owner';
-    await sweep(folder);
+    await sweep(folder, answerTimeoutMs);
     return { release };
   } catch (error) {
     await release();
@@ -73,14 +78,14 @@ export async function acquireInstanceLock(directory: string): Promise<InstanceLo
 }
 
 /** Returns when no other live process holds or claims the folder. */
-async function outlast(folder: string, own: string): Promise<void> {
+async function outlast(folder: string, own: string, answerTimeoutMs: number): Promise<void> {
   for (const name of await readdir(folder)) {
     const pid = announced.exec(name)?.[1];
     if (pid === undefined || name === own) continue;
-    let standing = await standingOf(join(folder, name));
+    let standing = await standingOf(join(folder, name), answerTimeoutMs);
     while (standing === 'claiming' && own < name) {
       await delay(pollMs);
-      standing = await standingOf(join(folder, name));
+      standing = await standingOf(join(folder, name), answerTimeoutMs);
     }
     if (standing === 'dead') await unlink(join(folder, name)).catch(() => {});
     else throw held(folder, pid);
@@ -95,10 +100,11 @@ function held(folder: string, pid: string): AzekuraError {
 }
 
 /** Removes what processes left that were killed between binding and announcing. */
-async function sweep(folder: string): Promise<void> {
+async function sweep(folder: string, answerTimeoutMs: number): Promise<void> {
   for (const name of await readdir(folder)) {
     if (!unannounced.test(name)) continue;
-    if ((await standingOf(join(folder, name))) === 'dead') await unlink(join(folder, name)).catch(() => {});
+    if ((await standingOf(join(folder, name), answerTimeoutMs)) === 'dead')
+      await unlink(join(folder, name)).catch(() => {});
   }
 }
 
@@ -106,20 +112,21 @@ async function sweep(folder: string): Promise<void> {
  * A process that does not answer in time, stopped or busy, counts as an owner: it still holds what it held. One whose
  * connection breaks is just ending, so it is asked again.
  */
-async function standingOf(path: string): Promise<Standing> {
-  for (let asked = 1; ; asked++) {
-    const standing = await ask(path);
+async function standingOf(path: string, answerTimeoutMs: number): Promise<Standing> {
+  const giveUpAt = performance.now() + answerTimeoutMs;
+  for (;;) {
+    const standing = await ask(path, Math.max(giveUpAt - performance.now(), 1));
     if (standing) return standing;
-    if (asked === 10) return 'owner';
+    if (performance.now() >= giveUpAt) return 'owner';
     await delay(pollMs);
   }
 }
 
-function ask(path: string): Promise<Standing | undefined> {
+function ask(path: string, timeoutMs: number): Promise<Standing | undefined> {
   return new Promise((done) => {
     let answer = '';
     const socket = connect(path);
-    socket.setTimeout(answerTimeoutMs, () => {
+    socket.setTimeout(timeoutMs, () => {
       done('owner');
       socket.destroy();
     });
