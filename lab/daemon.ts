@@ -1,6 +1,15 @@
 /** A real `azekura up` with a data folder of its own, as the tests and benchmarks use it. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { appendFileSync, closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+} from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type Client, createClient, objectPath } from '../src/cli/client.ts';
 import { hasCode } from '../src/model/errors.ts';
@@ -10,10 +19,12 @@ import { eventually, run, sleep } from './workbench.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 export const launcher = `${root}bin/azekura.mjs`;
 
-/** Builds dist/ when it is not there: `npm test` has built it, a single test file may come first. */
+/** Builds dist/ when it is older than the sources: `npm test` has built it, a single test file may come first. */
 export function ensureBuilt(): void {
-  if (!existsSync(`${root}dist/cli.mjs`))
-    execFileSync(process.execPath, [`${root}scripts/build.mjs`], { stdio: 'ignore' });
+  const builtAt = statSync(`${root}dist/build-info.json`, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const sources = readdirSync(`${root}src`, { recursive: true, encoding: 'utf8' });
+  if (sources.every((name) => statSync(`${root}src/${name}`).mtimeMs <= builtAt)) return;
+  execFileSync(process.execPath, [`${root}scripts/build.mjs`], { stdio: 'ignore' });
 }
 
 export interface DaemonOptions {

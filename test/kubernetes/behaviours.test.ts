@@ -26,8 +26,6 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
     );
   }, 600_000);
 
-  const ready = (...pods: string[]) => space.wait('condition=Ready', ...pods.map((name) => `pod/${name}`));
-  const shell = async (pod: string, script: string) => (await space.exec(pod, 'sh', '-c', script)).trim();
   const from = (kind: string, name: string) =>
     kind === 'PersistentVolumeClaim'
       ? { dataSource: { kind, name } }
@@ -41,11 +39,11 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
       claimOf('block', className, { volumeMode: 'Block' }),
       pod('echo -n raw | dd of=/dev/v conv=fsync 2>/dev/null'),
     );
-    await ready('block');
+    await space.ready('block');
     await space.kubectl('delete', 'pod/block', '--wait=true');
     await space.apply(pod('dd if=/dev/v bs=3 count=1 2>/dev/null >/tmp/read'));
-    await ready('block');
-    expect(await shell('block', 'cat /tmp/read')).toBe('raw');
+    await space.ready('block');
+    expect(await space.shell('block', 'cat /tmp/read')).toBe('raw');
     await remove(space, 'block');
   });
 
@@ -54,11 +52,11 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
       claimOf('alone', className, { accessModes: ['ReadWriteOncePod'] }),
       podOf('alone', ofClaim('alone')),
     );
-    await ready('alone');
+    await space.ready('alone');
     await space.apply(podOf('second', ofClaim('alone')));
     await space.wait('jsonpath={.status.conditions[?(@.type=="PodScheduled")].reason}=Unschedulable', 'pod/second');
     await space.kubectl('delete', 'pod/alone', '--wait=true');
-    await ready('second');
+    await space.ready('second');
     await space.kubectl('delete', 'pod/second', 'pvc/alone', '--wait=true');
   });
 
@@ -68,7 +66,7 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
       podOf('inline', { csi: { driver: 'csi.azekura.dev', volumeAttributes: { size: '320Mi' } } }),
       podOf('template', { ephemeral: { volumeClaimTemplate: template } }),
     );
-    await ready('inline', 'template');
+    await space.ready('inline', 'template');
     await space.kubectl('delete', 'pod/inline', 'pod/template', '--wait=true');
     await space.wait('delete', 'pvc/template-v');
   });
@@ -76,8 +74,8 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
   it.concurrent('belong to the group of the pod (fsGroup)', async () => {
     const spec = { securityContext: { runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000 } };
     await space.apply(claimOf('group', className), podOf('group', ofClaim('group'), { spec }));
-    await ready('group');
-    expect(await shell('group', 'stat -c "%g %a" /v /v/file')).toBe('2000 2775\n2000 644');
+    await space.ready('group');
+    expect(await space.shell('group', 'stat -c "%g %a" /v /v/file')).toBe('2000 2775\n2000 644');
     await remove(space, 'group');
   });
 
@@ -85,7 +83,7 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
     await space.apply(claimOf('now', 'behave-now'));
     await space.wait('jsonpath={.status.phase}=Bound', 'pvc/now');
     await space.apply(podOf('now', ofClaim('now')));
-    await ready('now');
+    await space.ready('now');
     const volume = await space.kubectl('get', 'pvc/now', '-o', 'jsonpath={.spec.volumeName}');
     const terms = '-o=jsonpath={.spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].values[0]}';
     const node = await space.kubectl('get', 'pod/now', '-o', 'jsonpath={.spec.nodeName}');
@@ -98,8 +96,8 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
       claimOf('origin', className),
       podOf('origin', ofClaim('origin'), { script: 'echo first >/v/file && sync' }),
     );
-    await ready('origin');
-    const blocks = async (pod: string) => Number(await shell(pod, "df -k /v | tail -1 | awk '{print $2}'"));
+    await space.ready('origin');
+    const blocks = async (pod: string) => Number(await space.shell(pod, "df -k /v | tail -1 | awk '{print $2}'"));
     const small = await blocks('origin');
     await grow(space, 'origin');
     expect(await blocks('origin')).toBeGreaterThan(small + 60 * 1024);
@@ -110,7 +108,7 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
       spec: { volumeSnapshotClassName: 'azekura', source: { persistentVolumeClaimName: 'origin' } },
     });
     await space.wait('jsonpath={.status.readyToUse}=true', 'volumesnapshot/origin');
-    await shell('origin', 'echo second >/v/file; sync');
+    await space.shell('origin', 'echo second >/v/file; sync');
     const copied = 'cat /v/file >/tmp/read';
     await space.apply(
       claimOf('restored', className, { ...from('VolumeSnapshot', 'origin'), ...sized('640Mi') }),
@@ -118,9 +116,9 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
       claimOf('cloned', className, { ...from('PersistentVolumeClaim', 'origin'), ...sized('400Mi') }),
       podOf('cloned', ofClaim('cloned'), { script: copied }),
     );
-    await ready('restored', 'cloned');
-    expect(await shell('restored', 'cat /tmp/read')).toBe('first');
-    expect(await shell('cloned', 'cat /tmp/read')).toBe('second');
+    await space.ready('restored', 'cloned');
+    expect(await space.shell('restored', 'cat /tmp/read')).toBe('first');
+    expect(await space.shell('cloned', 'cat /tmp/read')).toBe('second');
     expect(await blocks('restored')).toBeGreaterThan(600 * 1024 * 0.85);
     await space.kubectl('delete', 'volumesnapshot/origin', '--wait=true');
     for (const name of ['restored', 'cloned', 'origin']) await remove(space, name);
@@ -135,7 +133,7 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
         podOf(name, ofClaim(name), { node: 'node2' }),
       );
     }
-    await ready('first', 'other');
+    await space.ready('first', 'other');
     await space.apply({
       apiVersion: 'groupsnapshot.storage.k8s.io/v1',
       kind: 'VolumeGroupSnapshot',
@@ -151,7 +149,7 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
 
   it.concurrent('take up another VolumeAttributesClass', async () => {
     await space.apply(claimOf('attributes', className), podOf('attributes', ofClaim('attributes')));
-    await ready('attributes');
+    await space.ready('attributes');
     await space.kubectl(
       'patch',
       'pvc/attributes',
@@ -174,7 +172,7 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
 
   it.concurrent('say beside the data whose they are, and are kept when the class says so (Retain)', async () => {
     await space.apply(claimOf('kept', 'behave-retain'), podOf('kept', ofClaim('kept'), { node: 'node1' }));
-    await ready('kept');
+    await space.ready('kept');
     const volume = await space.kubectl('get', 'pvc/kept', '-o', 'jsonpath={.spec.volumeName}');
     const handle = await cluster.kubectl(['get', 'pv', volume, '-o', 'jsonpath={.spec.csi.volumeHandle}']);
     const file = (await volumesOnNode(cluster, 'node1')).find((each) => each.includes(handle)) ?? '';
@@ -188,7 +186,7 @@ describe.skipIf(missing)(`volumes${missing ? ` (skipped: ${missing})` : ''}`, { 
       claimOf('again', 'behave-retain', { volumeName: volume }),
       podOf('again', ofClaim('again'), { script: 'grep -q . /v/file' }),
     );
-    await ready('again');
+    await space.ready('again');
     await cluster.kubectl(['patch', 'pv', volume, '-p', '{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}']);
     await remove(space, 'again');
   });

@@ -83,7 +83,17 @@ export class Space {
     return this.kubectl('exec', target, '--', ...argv);
   }
 
-  /** The same until it succeeds: a process in a pod that has just started may not answer yet. */
+  /** Waits until pods are ready. */
+  ready(...pods: readonly string[]): Promise<void> {
+    return this.wait('condition=Ready', ...pods.map((name) => `pod/${name}`));
+  }
+
+  /** What a line of shell prints in a pod. */
+  async shell(pod: string, script: string): Promise<string> {
+    return (await this.exec(pod, 'sh', '-c', script)).trim();
+  }
+
+  /** `exec` until it succeeds: a process in a pod that has just started may not answer yet. */
   async execSoon(target: string, ...argv: readonly string[]): Promise<string> {
     let answer = '';
     await until(

@@ -1,25 +1,15 @@
 /** Controller and agent as processes, with the rights of their service accounts, on a real cluster of one node with the real sidecars. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parse, stringify } from 'yaml';
 import { ensureBuilt } from '../../lab/daemon.ts';
-import { binary } from '../../lab/kubernetes/binaries.ts';
-import { run } from '../../lab/kubernetes/exec.ts';
 import { type Lab, labMissing, startLab, until } from '../../lab/kubernetes/index.ts';
-import { KubeClient } from '../../src/kube/client.ts';
-import { findAccess } from '../../src/kube/connect.ts';
 import type { Attachment, Kind } from '../../src/model/kinds.ts';
 import { change } from '../../src/store/change.ts';
-import { openKubernetesStore } from '../../src/store/kubernetes/kubernetes-store.ts';
 import type { Store } from '../../src/store/store.ts';
 import { claimOfLegacy, type Legacy, runAlone } from './alone.ts';
+import { chart, claim, claimed, driver, lines, node, pod, Roles, starts } from './roles.ts';
 
-const root = path.join(import.meta.dirname, '../..');
-const chart = path.join(root, 'deploy/chart');
-const namespace = 'azekura-system';
-const driver = 'csi.azekura.dev';
-const node = 'node1';
 const missing = labMissing({ nodes: 1 });
 const minute = 60_000;
 /** How long the API server is away. */
@@ -27,21 +17,22 @@ const outageMs = 60_000;
 
 describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missing})` : ''}`, () => {
   let lab: Lab;
+  let roles: Roles;
   let store: Store;
   let legacy: Legacy;
 
   beforeAll(async () => {
     ensureBuilt();
     lab = await startLab({ nodes: 1 });
-    const access = await findAccess({ kubeconfig: lab.kubeconfig });
-    store = openKubernetesStore({ client: new KubeClient({ access, fieldManager: 'test' }) });
-    await install();
-    const at = { dataDir: dataDir(), pool: 'main', image: poolImage(), volume: 'legacy' };
-    legacy = await runAlone(lab, node, command(), at);
-    await startController();
-    await startAgent();
-    await apply(
-      { apiVersion: 'azekura.dev/v1', kind: 'Pool', metadata: { name: 'main' }, spec: poolSpec() },
+    roles = await Roles.of(lab);
+    store = roles.store;
+    await roles.install();
+    const at = { dataDir: roles.dataDir(), pool: 'main', image: roles.poolImage(), volume: 'legacy' };
+    legacy = await runAlone(lab, node, roles.command(), at);
+    await roles.startController();
+    await roles.startAgent();
+    await roles.apply(
+      { apiVersion: 'azekura.dev/v1', kind: 'Pool', metadata: { name: 'main' }, spec: roles.poolSpec() },
       { apiVersion: 'storage.k8s.io/v1', kind: 'CSIDriver', metadata: { name: driver }, spec: driverSpec },
       {
         apiVersion: 'storage.k8s.io/v1',
@@ -54,7 +45,7 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
       },
     );
     await until('the pool', minute, async () => (await store.get('Pool', 'main')).status.phase === 'Ready');
-    await until('the driver at the kubelet', minute, isRegistered, 500);
+    await until('the driver at the kubelet', minute, () => roles.isRegistered(), 500);
   }, 5 * minute);
   afterAll(async () => {
     await store?.close();
@@ -65,26 +56,26 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
     'take over what `azekura up` had on the node, in place',
     async () => {
       const inode = async (): Promise<string> => {
-        const [name = ''] = await volumesOnDisk();
+        const [name = ''] = await roles.volumesOnDisk();
         const { status } = await store.get('Pool', 'main');
         return lab.member(node).exec(['stat', '-c', '%i', path.join(status.path ?? '', 'volumes', name, 'data')]);
       };
       // Its status is that of before until the agent has looked.
-      await until('the pool is open', minute, async () => (await volumesOnDisk()).length === 1);
+      await until('the pool is open', minute, async () => (await roles.volumesOnDisk()).length === 1);
       const file = await inode();
-      await lab.member('cp').exec(command('--data-dir', runDir(), 'pool', 'adopt', 'main', '--all'));
+      await lab.member('cp').exec(roles.command('--data-dir', roles.runDir(), 'pool', 'adopt', 'main', '--all'));
       await until('the volume', minute, async () => (await store.find('Volume', 'legacy'))?.status.phase === 'Ready');
       expect((await store.get('Volume', 'legacy')).status.volumeId).toBe(legacy.volumeId);
-      await apply(...claimOfLegacy('legacy', legacy, driver, node), pod('legacy', claimed('legacy')));
-      await running('legacy');
-      const log = await logOf('legacy');
+      await roles.apply(...claimOfLegacy('legacy', legacy, driver, node), pod('legacy', claimed('legacy')));
+      await roles.running('legacy');
+      const log = await roles.logOf('legacy');
       await until('it is written', minute, () => lines(log) > 0);
       expect(readFileSync(path.join(path.dirname(log), 'file'), 'utf8')).toBe('kept\n');
       expect(await inode()).toBe(file);
       await change(store, 'Volume', 'legacy', ({ spec }) => ({ spec: { ...spec, recycleMs: 0 } }));
       await lab.kubectl(['patch', 'pv', 'legacy', '-p', '{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}']);
-      await remove('legacy', 'legacy');
-      await until('its end', 2 * minute, async () => (await volumesOnDisk()).length === 0);
+      await roles.remove('legacy', 'legacy');
+      await until('its end', 2 * minute, async () => (await roles.volumesOnDisk()).length === 0);
     },
     4 * minute,
   );
@@ -92,9 +83,9 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
   it(
     'give a pod its volume, with the rights of their service accounts only',
     async () => {
-      await apply(claim('data'), pod('app', claimed('data')));
-      await running('app');
-      await until('data', minute, async () => lines(await logOf('app')) > 0);
+      await roles.apply(claim('data'), pod('app', claimed('data')));
+      await roles.running('app');
+      await until('data', minute, async () => lines(await roles.logOf('app')) > 0);
       const [volume] = (await store.list('Volume')).items;
       expect(volume?.status).toMatchObject({ phase: 'Ready', attachedTo: [node] });
     },
@@ -105,14 +96,14 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
     'keep volumes in use through a minute without API server, a restart of the agent and of the container',
     async () => {
       const cp = lab.member('cp');
-      const file = await logOf('app');
+      const file = await roles.logOf('app');
       await cp.stop('apiserver', { graceSeconds: 0 });
       const awayMs = performance.now();
       const before = lines(file);
       await until('I/O', minute, () => lines(file) > before);
 
       await lab.member(node).again('agent');
-      await until('the agent', minute, async () => (await agent('readyz')).includes('"ok"'));
+      await until('the agent', minute, async () => (await roles.agent('readyz')).includes('"ok"'));
       const restarted = lines(file);
       await until('I/O beside the new agent', minute, () => lines(file) > restarted);
 
@@ -121,7 +112,7 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
       const again = lines(file);
       await until('I/O of the new container', minute, () => lines(file) > again);
       await until('the end of the outage', outageMs, () => performance.now() - awayMs > outageMs);
-      expect(await agent('metrics')).toContain('azekura_mirror_reachable 0');
+      expect(await roles.agent('metrics')).toContain('azekura_mirror_reachable 0');
 
       await cp.again('apiserver');
       await until(
@@ -132,7 +123,7 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
       // As those are whose leases have run out; their watches would wait for a minute more.
       for (const name of ['provisioner', 'attacher', 'scheduler', 'controller-manager']) await cp.again(name);
       await until('both sides say the same', 2 * minute, async () => {
-        const metrics = await agent('metrics');
+        const metrics = await roles.agent('metrics');
         return metrics.includes('azekura_mirror_pending 0') && metrics.includes('azekura_mirror_reachable 1');
       });
       await until(
@@ -157,12 +148,12 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
         minute,
         async () => (await lab.member(node).tryExec(['test', '-S', socket])).code === 0,
       );
-      await until('the driver again', minute, isRegistered, 500);
+      await until('the driver again', minute, () => roles.isRegistered(), 500);
       await lab.member(node).again('kubelet');
-      await until('the driver after the restart', 2 * minute, isRegistered, 500);
-      await apply(claim('second'), pod('second', claimed('second')));
-      await running('second');
-      await remove('second', 'second');
+      await until('the driver after the restart', 2 * minute, () => roles.isRegistered(), 500);
+      await roles.apply(claim('second'), pod('second', claimed('second')));
+      await roles.running('second');
+      await roles.remove('second', 'second');
     },
     6 * minute,
   );
@@ -172,7 +163,7 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
     async () => {
       const [replica] = (await store.list('Replica')).items;
       if (!replica) throw new Error('there is no replica');
-      const file = await logOf('app');
+      const file = await roles.logOf('app');
       const { volumeId, volumeName } = replica.spec;
       const lost = [
         ['Replica', replica.metadata.name],
@@ -182,12 +173,14 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
         await change(store, kind, name, () => ({ metadata: { finalizers: [] } }));
         await store.delete(kind, name);
       }
-      await until('it is kept', minute, async () => (await agent('metrics')).includes('azekura_mirror_kept_objects 1'));
+      await until('it is kept', minute, async () =>
+        (await roles.agent('metrics')).includes('azekura_mirror_kept_objects 1'),
+      );
       const before = lines(file);
       await until('I/O', minute, () => lines(file) > before);
-      await lab.member('cp').exec(command('--data-dir', runDir(), 'pool', 'adopt', 'main', '--all'));
+      await lab.member('cp').exec(roles.command('--data-dir', roles.runDir(), 'pool', 'adopt', 'main', '--all'));
       await until('it is joined', minute, async () =>
-        (await agent('metrics')).includes('azekura_mirror_kept_objects 0'),
+        (await roles.agent('metrics')).includes('azekura_mirror_kept_objects 0'),
       );
       await until('the volume is back', minute, async () => {
         const { status } = await store.get('Volume', volumeName);
@@ -203,17 +196,17 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
     "make a volume of a pod's specification on the node alone, and end it with the pod",
     async () => {
       const before = (await store.list('Volume')).items.length;
-      await apply(pod('inline', { csi: { driver, volumeAttributes: { size: '320Mi' } } }));
-      await running('inline');
-      const file = await logOf('inline');
+      await roles.apply(pod('inline', { csi: { driver, volumeAttributes: { size: '320Mi' } } }));
+      await roles.running('inline');
+      const file = await roles.logOf('inline');
       await until('data', minute, () => lines(file) > 0);
       expect((await store.list('Volume')).items.length).toBe(before);
       expect((await store.list('Replica')).items.length).toBe(before);
-      const onDisk = await volumesOnDisk();
+      const onDisk = await roles.volumesOnDisk();
       expect(onDisk.length).toBe(before + 1);
       await lab.kubectl(['delete', 'pod', 'inline', '--timeout=120s']);
-      await until('its end', minute, async () => (await volumesOnDisk()).length === before);
-      expect(await agent('metrics')).toContain('azekura_mirror_kept_objects 0');
+      await until('its end', minute, async () => (await roles.volumesOnDisk()).length === before);
+      expect(await roles.agent('metrics')).toContain('azekura_mirror_kept_objects 0');
     },
     4 * minute,
   );
@@ -221,14 +214,18 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
   it(
     'leave nothing of a volume that is deleted',
     async () => {
-      await remove('app', 'data');
+      await roles.remove('app', 'data');
       const kinds: Kind[] = ['Volume', 'Replica', 'Attachment', 'RecycledVolume'];
       for (const kind of kinds)
         await until(`no ${kind}`, 2 * minute, async () => (await store.list(kind)).items.length === 0);
       expect(await lab.kubectl(['get', 'pv', '-o', 'name'])).toBe('');
-      await until('no copies on the node', minute, async () => !(await agent('metrics')).includes('azekura_volumes{'));
+      await until(
+        'no copies on the node',
+        minute,
+        async () => !(await roles.agent('metrics')).includes('azekura_volumes{'),
+      );
       const pool = await store.get('Pool', 'main');
-      expect(await volumesOnDisk()).toEqual([]);
+      expect(await roles.volumesOnDisk()).toEqual([]);
       const loops = await lab.member(node).exec(['losetup', '--noheadings', '--output', 'BACK-FILE']);
       expect(loops.split('\n').filter((one) => one.includes(`${pool.status.path}/`))).toEqual([]);
     },
@@ -238,9 +235,9 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
   it(
     'leave what a pod uses in place when all our definitions are deleted, say so, and have its data back afterwards',
     async () => {
-      await apply(claim('data'), pod('app', claimed('data')));
-      await running('app');
-      const file = await logOf('app');
+      await roles.apply(claim('data'), pod('app', claimed('data')));
+      await roles.running('app');
+      const file = await roles.logOf('app');
       await until('data', minute, () => lines(file) > 0);
       const attachment = async (): Promise<Attachment | undefined> => (await store.list('Attachment')).items[0];
       const before = lines(file);
@@ -262,7 +259,7 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
       await until('the container again', 2 * minute, () => starts(file) === started + 1);
       const again = lines(file);
       await until('I/O of the new container', minute, () => lines(file) > again);
-      expect(await volumesOnDisk()).toHaveLength(1);
+      expect(await roles.volumesOnDisk()).toHaveLength(1);
       expect((await attachment())?.status.phase).toBe('Attached');
 
       await lab.kubectl(['delete', 'pod', 'app', '--timeout=120s']);
@@ -277,149 +274,25 @@ describe.skipIf(missing)(`the roles of a cluster${missing ? ` (skipped: ${missin
         3 * minute,
         async () => (await store.get('Node', node)).status.phase === 'Ready',
       );
-      await apply({ apiVersion: 'azekura.dev/v1', kind: 'Pool', metadata: { name: 'main' }, spec: poolSpec() });
+      await roles.apply({
+        apiVersion: 'azekura.dev/v1',
+        kind: 'Pool',
+        metadata: { name: 'main' },
+        spec: roles.poolSpec(),
+      });
       await until('the pool', 2 * minute, async () => (await store.get('Pool', 'main')).status.phase === 'Ready');
       await until('the data is adopted', 2 * minute, async () => {
-        await lab.member('cp').exec(command('--data-dir', runDir(), 'pool', 'adopt', 'main', '--all'));
+        await lab.member('cp').exec(roles.command('--data-dir', roles.runDir(), 'pool', 'adopt', 'main', '--all'));
         const [volume] = (await store.list('Volume')).items;
         return volume?.status.phase === 'Ready';
       });
-      await apply(pod('app', claimed('data')));
-      await running('app');
-      const after = await logOf('app');
+      await roles.apply(pod('app', claimed('data')));
+      await roles.running('app');
+      const after = await roles.logOf('app');
       await until('I/O on the same data', minute, () => starts(after) >= started + 2 && lines(after) > again);
     },
     12 * minute,
   );
-
-  // --- parts ---
-
-  async function volumesOnDisk(): Promise<string[]> {
-    const { status } = await store.get('Pool', 'main');
-    const listed = await lab.member(node).exec(['ls', path.join(status.path ?? '', 'volumes')]);
-    return listed.split('\n').filter(Boolean);
-  }
-
-  async function install(): Promise<void> {
-    await lab.kubectl(['create', 'namespace', namespace]);
-    await lab.kubectl(['apply', '--server-side', '-f', path.join(chart, 'files/crds')]);
-    await lab.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=60s']);
-    const templates = ['serviceaccounts', 'rbac-agent', 'rbac-agent-policy', 'rbac-controller', 'rbac-sidecars'];
-    const shown = templates.flatMap((name) => ['--show-only', `templates/${name}.yaml`]);
-    const argv = [binary('helm'), 'template', 'azekura', chart, '--namespace', namespace, ...shown];
-    await lab.kubectl(['apply', '--server-side', '-f', '-'], { input: await run(argv) });
-  }
-
-  /** A kubeconfig of a service account, as its pod would have it. */
-  async function kubeconfigOf(account: string, bound: readonly string[]): Promise<string> {
-    const argv = ['create', 'token', account, '--namespace', namespace, '--duration=2h', ...bound];
-    const token = (await lab.kubectl(argv)).trim();
-    const config = parse(readFileSync(lab.innerKubeconfig, 'utf8')) as { users: { user: object }[] };
-    for (const each of config.users) each.user = { token };
-    const file = path.join(lab.folder, `${account}.kubeconfig`);
-    writeFileSync(file, stringify(config), { mode: 0o600 });
-    return file;
-  }
-
-  function command(...argv: readonly string[]): string[] {
-    return [process.execPath, path.join(root, 'dist/cli.mjs'), ...argv];
-  }
-
-  function runDir(): string {
-    return path.join(lab.folder, 'controller');
-  }
-
-  async function startController(): Promise<void> {
-    const kubeconfig = await kubeconfigOf('azekura-controller', []);
-    const argv = command(
-      'controller',
-      '--kubeconfig',
-      kubeconfig,
-      '--namespace',
-      namespace,
-      '--run-dir',
-      runDir(),
-      '--json',
-    );
-    await lab.run('cp', 'controller', argv);
-    const socket = path.join(runDir(), 'csi', 'csi.sock');
-    await until('the socket', minute, async () => (await lab.member('cp').tryExec(['test', '-S', socket])).code === 0);
-    const common = [`--csi-address=${socket}`, `--kubeconfig=${kubeconfig}`];
-    const provisioner = [binary('csi-provisioner'), ...common, '--extra-create-metadata', '--strict-topology'];
-    await lab.run('cp', 'provisioner', provisioner);
-    await lab.run('cp', 'attacher', [binary('csi-attacher'), ...common]);
-  }
-
-  async function startAgent(): Promise<void> {
-    const bound = ['--bound-object-kind', 'Node', '--bound-object-name', node];
-    const kubeconfig = await kubeconfigOf('azekura-agent', bound);
-    const listen = ['--health-listen', '127.0.0.1:7844'];
-    const argv = command(
-      '--data-dir',
-      dataDir(),
-      'agent',
-      '--node-name',
-      node,
-      '--kubeconfig',
-      kubeconfig,
-      ...listen,
-      '--json',
-    );
-    await lab.run(node, 'agent', argv);
-  }
-
-  function dataDir(): string {
-    const folder = path.join(lab.folder, 'data');
-    mkdirSync(folder, { recursive: true });
-    return folder;
-  }
-
-  const poolImage = (): string => path.join(lab.folder, 'pool.img');
-
-  function poolSpec(): object {
-    const image = { kind: 'image', path: poolImage(), sizeBytes: 2 ** 31 };
-    return { nodeName: node, source: image, acceptNoJournal: true };
-  }
-
-  async function apply(...objects: readonly object[]): Promise<void> {
-    await lab.kubectl(['apply', '--server-side', '-f', '-'], {
-      input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }),
-    });
-  }
-
-  async function isRegistered(): Promise<boolean> {
-    const json = await lab.kubectl(['get', 'csinode', node, '-o', 'json']);
-    const { spec } = JSON.parse(json) as { spec: { drivers: { name: string; nodeID: string }[] | null } };
-    return spec.drivers?.some(({ name, nodeID }) => name === driver && nodeID === node) ?? false;
-  }
-
-  async function running(name: string): Promise<void> {
-    await lab.kubectl(['wait', '--for=condition=Ready', `pod/${name}`, '--timeout=120s']);
-  }
-
-  async function remove(app: string, data: string): Promise<void> {
-    await lab.kubectl(['delete', 'pod', app, '--timeout=120s']);
-    await lab.kubectl(['delete', 'pvc', data, '--timeout=120s']);
-    await until('no PV of it', 2 * minute, async () => {
-      const volumes = JSON.parse(await lab.kubectl(['get', 'pv', '-o', 'json'])) as {
-        items: { spec: { claimRef: { name: string } } }[];
-      };
-      return volumes.items.every(({ spec }) => spec.claimRef.name !== data);
-    });
-  }
-
-  /** Where the node sees what a pod writes: through the mount namespace of the kubelet. */
-  async function logOf(app: string): Promise<string> {
-    const uid = await lab.kubectl(['get', 'pod', app, '-o', 'jsonpath={.metadata.uid}']);
-    const volumes = `/var/lib/kubelet/pods/${uid}/volumes/kubernetes.io~csi`;
-    const [volume = ''] = (await lab.member(node).exec(['ls', volumes])).split('\n');
-    return `/proc/${lab.member(node).holder}/root${volumes}/${volume}/mount/log`;
-  }
-
-  async function agent(page: 'readyz' | 'metrics'): Promise<string> {
-    const answer = await lab.member(node).tryExec(['curl', '-s', `http://127.0.0.1:7844/${page}`]);
-    return answer.stdout;
-  }
 });
 
 const driverSpec = {
@@ -428,42 +301,3 @@ const driverSpec = {
   storageCapacity: true,
   volumeLifecycleModes: ['Persistent', 'Ephemeral'],
 };
-
-function claimed(claimName: string): object {
-  return { persistentVolumeClaim: { claimName } };
-}
-
-function claim(name: string): object {
-  const resources = { requests: { storage: '320Mi' } };
-  const spec = { accessModes: ['ReadWriteOnce'], storageClassName: 'azekura', resources };
-  return { apiVersion: 'v1', kind: 'PersistentVolumeClaim', metadata: { name }, spec };
-}
-
-/** Writes a line every 100 ms, each of them durable before the next. */
-function pod(name: string, source: object): object {
-  const script = `: while-${name}-runs; echo start >>/v/log; while true; do echo line >>/v/log; sync /v/log; sleep 0.1; done`;
-  const container = {
-    name: 'c',
-    image: 'localhost/busybox:1',
-    imagePullPolicy: 'Never',
-    command: ['sh', '-c', script],
-    volumeMounts: [{ name: 'v', mountPath: '/v' }],
-  };
-  const volumes = [{ name: 'v', ...source }];
-  const spec = { terminationGracePeriodSeconds: 1, containers: [container], volumes };
-  return { apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec };
-}
-
-function lines(file: string): number {
-  return count(file, 'line');
-}
-
-function starts(file: string): number {
-  return count(file, 'start');
-}
-
-function count(file: string, what: string): number {
-  return readFileSync(file, 'utf8')
-    .split('\n')
-    .filter((one) => one === what).length;
-}

@@ -31,8 +31,6 @@ describe.skipIf(missing)(`in trouble${missing ? ` (skipped: ${missing})` : ''}`,
     await space.apply(classWithoutBin(className));
   }, 10 * minute);
 
-  const ready = (...pods: string[]) => space.wait('condition=Ready', ...pods.map((name) => `pod/${name}`));
-  const shell = async (pod: string, script: string) => (await space.exec(pod, 'sh', '-c', script)).trim();
   const ask = (claim: string, storage: string) =>
     space.kubectl('patch', `pvc/${claim}`, '-p', JSON.stringify({ spec: { resources: { requests: { storage } } } }));
   const volumeOf = (claim: string) => space.kubectl('get', `pvc/${claim}`, '-o', 'jsonpath={.spec.volumeName}');
@@ -56,13 +54,13 @@ describe.skipIf(missing)(`in trouble${missing ? ` (skipped: ${missing})` : ''}`,
 
   it.concurrent('a claim that asked for more than there is grows to what it asks for then', async () => {
     await space.apply(claimOf('greedy', className), podOf('greedy', ofClaim('greedy')));
-    await ready('greedy');
+    await space.ready('greedy');
     await ask('greedy', '900Gi');
     await told('PersistentVolumeClaim', 'greedy', /VolumeResizeFailed.*(room|pool)/i);
     await ask('greedy', '400Mi');
     await space.wait('jsonpath={.status.capacity.storage}=400Mi', 'pvc/greedy');
-    expect(Number(await shell('greedy', "df -k /v | tail -1 | awk '{print $2}'"))).toBeGreaterThan(300 * 1_024);
-    expect(await shell('greedy', 'cat /v/file')).not.toBe('');
+    expect(Number(await space.shell('greedy', "df -k /v | tail -1 | awk '{print $2}'"))).toBeGreaterThan(300 * 1_024);
+    expect(await space.shell('greedy', 'cat /v/file')).not.toBe('');
     await remove(space, 'greedy');
   });
 
@@ -70,7 +68,7 @@ describe.skipIf(missing)(`in trouble${missing ? ` (skipped: ${missing})` : ''}`,
     'a volume whose data is gone says so on its claim and to who wants a snapshot, until the data is back (skipped without AZEKURA_LONG=1: four minutes)',
     async () => {
       await space.apply(claimOf('lost', className), podOf('lost', ofClaim('lost'), { node: 'node1' }));
-      await ready('lost');
+      await space.ready('lost');
       const volume = await volumeOf('lost');
       const handle = await cluster.kubectl(['get', 'pv', volume, '-o', 'jsonpath={.spec.csi.volumeHandle}']);
       const file = (await volumesOnNode(cluster, 'node1')).find((each) => each.includes(handle)) ?? '';
@@ -105,7 +103,7 @@ describe.skipIf(missing)(`in trouble${missing ? ` (skipped: ${missing})` : ''}`,
       );
       await node.exec(['mv', `${file}-aside`, file]);
       await space.apply(podOf('lost', ofClaim('lost'), { node: 'node1', script: 'test -s /v/file' }));
-      await ready('lost');
+      await space.ready('lost');
       await space.wait('jsonpath={.status.readyToUse}=true', 'volumesnapshot/lost');
       await space.kubectl('delete', 'volumesnapshot/lost', '--wait=true');
       await remove(space, 'lost');
@@ -133,7 +131,7 @@ describe.skipIf(missing)(`in trouble${missing ? ` (skipped: ${missing})` : ''}`,
       claimOf('prime', className),
       podOf('prime', ofClaim('prime'), { node, script: 'echo abc >/v/file && sync /v/file' }),
     );
-    await ready('prime');
+    await space.ready('prime');
     expect(await space.kubectl('get', 'pvc/filled', '-o', 'jsonpath={.status.phase} {.spec.volumeName}')).toBe(
       'Pending ',
     );
@@ -147,8 +145,8 @@ describe.skipIf(missing)(`in trouble${missing ? ` (skipped: ${missing})` : ''}`,
     };
     await cluster.kubectl(['patch', 'pv', volume, '-p', JSON.stringify({ spec: { claimRef } })]);
     await space.kubectl('delete', 'pod/prime', 'pvc/prime', '--wait=true');
-    await ready('filled');
-    expect(await shell('filled', 'cat /v/file')).toBe('abc');
+    await space.ready('filled');
+    expect(await space.shell('filled', 'cat /v/file')).toBe('abc');
     const claim = ['get', 'volumes.azekura.dev', volume, '-o', 'jsonpath={.spec.claim.name}'];
     await until('the volume knows whose it is', minute, async () => (await cluster.kubectl(claim)) === 'filled', 1_000);
     await remove(space, 'filled');
@@ -159,8 +157,8 @@ describe.skipIf(missing)(`in trouble${missing ? ` (skipped: ${missing})` : ''}`,
     'a node that was deleted and comes back has its volumes (skipped: red in one of two runs, the reason is not known; AZEKURA_LONG=1)',
     async () => {
       await space.apply(claimOf('stays', className), podOf('stays', ofClaim('stays'), { node: 'node2' }));
-      await ready('stays');
-      const written = await shell('stays', 'cat /v/file');
+      await space.ready('stays');
+      const written = await space.shell('stays', 'cat /v/file');
       const node = cluster.member('node2');
       await node.stop('kubelet', { graceSeconds: 0 });
       await cluster.kubectl(['delete', 'node', 'node2', '--wait=true'], { timeoutMs: minute });
@@ -185,8 +183,8 @@ describe.skipIf(missing)(`in trouble${missing ? ` (skipped: ${missing})` : ''}`,
       });
       await space.kubectl('delete', 'pod/stays', '--wait=true', '--ignore-not-found');
       await space.apply(podOf('stays', ofClaim('stays'), { node: 'node2' }));
-      await ready('stays');
-      expect((await shell('stays', 'cat /v/file')).split('\n')[0]).toBe(written);
+      await space.ready('stays');
+      expect((await space.shell('stays', 'cat /v/file')).split('\n')[0]).toBe(written);
       await remove(space, 'stays');
     },
   );
