@@ -10,6 +10,7 @@ import { createHealthServer } from '../http/health.ts';
 import { createMetrics } from '../http/metrics.ts';
 import { createHttpServer } from '../http/server.ts';
 import { makeSupportBundle } from '../http/support-bundle.ts';
+import { csiNodeType, type KubeCsiNode } from '../kube/types.ts';
 import { systemClock } from '../lib/clock.ts';
 import { openLmdbStore } from '../store/lmdb/lmdb-store.ts';
 import { ClassCopies } from '../store/mirror/classes.ts';
@@ -122,6 +123,10 @@ export async function runAgent(options: AgentOptions): Promise<number> {
       kubeletDir,
       driverName,
       endpoint: socketPath,
+      isListed: async () => {
+        const found = await cluster.client.find<KubeCsiNode>(csiNodeType, nodeName);
+        return found?.spec?.drivers?.some(({ name }) => name === driverName) ?? false;
+      },
       clock,
       log,
     });

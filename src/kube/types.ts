@@ -26,6 +26,19 @@ export interface KubeNode extends KubeObject {
   readonly metadata: KubeMeta & { readonly labels?: Readonly<Record<string, string>> };
 }
 
+/** storage.k8s.io/v1 CSINode: which drivers a node has, written by its kubelet. */
+export const csiNodeType: ResourceType = {
+  group: 'storage.k8s.io',
+  version: 'v1',
+  plural: 'csinodes',
+  kind: 'CSINode',
+  namespaced: false,
+};
+
+export interface KubeCsiNode extends KubeObject {
+  readonly spec?: { readonly drivers?: readonly { readonly name: string }[] | null };
+}
+
 export const eventType: ResourceType = {
   group: 'events.k8s.io',
   version: 'v1',

@@ -33,6 +33,7 @@ const matrix = {
       ]),
       ...['pools', 'replicas', 'attachments', 'snapshots'].map((resource) => ({ verb: 'update', ...ours(resource) })),
       { verb: 'create', ...ours('nodes') },
+      { verb: 'get', group: 'storage.k8s.io', resource: 'csinodes' },
       ...['get', 'create'].map((verb) => ({ verb, ...ours('tasks') })),
       { verb: 'update', ...ours('tasks'), subresource: 'status' },
     ],

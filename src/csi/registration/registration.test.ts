@@ -18,9 +18,11 @@ import { type Registration, registerWithKubelet } from './registration.ts';
 let kubeletDir: string;
 let clock: FakeClock;
 let registration: Registration;
+let isListed: () => Promise<boolean>;
 beforeEach(async () => {
   kubeletDir = await mkdtemp(path.join(tmpdir(), 'kubelet-'));
   clock = new FakeClock();
+  isListed = async () => true;
   registration = await register();
 });
 afterEach(async () => {
@@ -30,7 +32,8 @@ afterEach(async () => {
 
 function register(): Promise<Registration> {
   const endpoint = path.join(kubeletDir, 'plugins/csi.example/csi.sock');
-  return registerWithKubelet({ kubeletDir, driverName: 'csi.example', endpoint, clock, log: silentLogger });
+  const parts = { kubeletDir, driverName: 'csi.example', endpoint, clock, log: silentLogger };
+  return registerWithKubelet({ ...parts, isListed: () => isListed() });
 }
 
 async function call(method: string, request: Uint8Array): Promise<Buffer> {
@@ -68,6 +71,25 @@ describe('registration with the kubelet', () => {
     expect(registration.state()).toMatchObject({ registered: false });
     await notify(true, '');
     expect(registration.state()).toEqual({ registered: true });
+  });
+
+  it('makes the socket anew when the cluster has lost the driver, once it is sure', async () => {
+    const before = (await stat(registration.socketPath)).ino;
+    const later = async () => {
+      await clock.advance(60_000);
+      return (await stat(registration.socketPath)).ino === before;
+    };
+    isListed = async () => false;
+    expect(await later(), 'while the kubelet has not registered it yet').toBe(true);
+    await notify(true, '');
+    isListed = () => Promise.reject(new Error('no answer'));
+    expect(await later(), 'while nobody answers').toBe(true);
+    isListed = async () => true;
+    expect(await later(), 'while all is well').toBe(true);
+    isListed = async () => false;
+    await clock.advance(60_000);
+    await expect.poll(() => registration.state()).toBeUndefined();
+    expect((await askInfo()).name).toBe('csi.example');
   });
 
   it('makes the socket anew when somebody removed it', async () => {

@@ -11,6 +11,8 @@ import { type GrpcServer, serve } from '../grpc/server.ts';
 
 /** The kubelet watches a folder: a socket that vanishes takes the plugin with it, and nobody else would notice. */
 const lookEveryMs = 10_000;
+/** Of so many looks one asks the cluster, too: a thousand nodes together ask 33 times a second. */
+const looksPerQuestion = 3;
 
 export interface RegistrationOptions {
   /** The kubelet's root folder, for example /var/lib/kubelet. */
@@ -18,6 +20,12 @@ export interface RegistrationOptions {
   readonly driverName: string;
   /** Path of the plugin's socket as the kubelet sees it. */
   readonly endpoint: string;
+  /**
+   * Whether the cluster knows that the driver is on this node. When the Node was deleted, Kubernetes removes its CSINode
+   * too, sometimes after the kubelet has come back and written the driver into it: the kubelet believes that it is
+   * registered, and no pod with a volume could start there again.
+   */
+  readonly isListed?: () => Promise<boolean>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -33,7 +41,8 @@ export interface Registration {
 
 /**
  * Makes the driver known to the kubelet (plugin registration v1): serves a socket in the folder that the kubelet watches,
- * and makes it anew when it is gone. A kubelet that restarts finds the socket and asks again.
+ * and makes it anew when it is gone, or when the cluster has lost the driver. A kubelet that restarts finds the socket and
+ * asks again.
  *
  * @throws AzekuraError FailedPrecondition when another process serves there; HostFailure when the folder cannot be used
  */
@@ -52,6 +61,7 @@ class RegistryEntry implements Registration {
   #state: { readonly registered: boolean; readonly error?: string } | undefined;
   #cancel: () => void = () => {};
   #closed = false;
+  #looks = 0;
   #looking: Promise<void> = Promise.resolve();
 
   constructor(options: RegistrationOptions) {
@@ -116,14 +126,28 @@ class RegistryEntry implements Registration {
 
   async #look(): Promise<void> {
     try {
-      if (this.#server && (await inodeOf(this.socketPath)) === this.#inode) return;
-      this.#log.warn({ socket: this.socketPath }, 'the registration socket is gone; it is made anew');
+      if (!this.#server || (await inodeOf(this.socketPath)) !== this.#inode)
+        this.#log.warn({ socket: this.socketPath }, 'the registration socket is gone; it is made anew');
+      else if (await this.#isForgotten())
+        this.#log.warn(
+          {},
+          'the cluster does not list the driver on this node; the kubelet is asked to register it again',
+        );
+      else return;
       await this.#end();
       this.#state = undefined;
       await this.#serve();
     } catch (error) {
       this.#log.warn({ err: toAzekuraError(error) }, 'the registration socket could not be made');
     }
+  }
+
+  /** Whether the kubelet has registered the driver, and the cluster knows nothing of it. */
+  async #isForgotten(): Promise<boolean> {
+    const { isListed } = this.#options;
+    if (!isListed || !this.#state?.registered || ++this.#looks % looksPerQuestion !== 0) return false;
+    // A cluster that does not answer has not forgotten.
+    return !(await isListed().catch(() => true));
   }
 
   async #end(): Promise<void> {
