@@ -28,13 +28,12 @@ describe('layouts', () => {
     for (const type of diskLayouts) expect(overheadOf(spread({ type }, 8))).toBeGreaterThanOrEqual(1);
   });
 
-  it('are those of thick volumes of lvm alone', () => {
-    const raid = { engine: 'lvm', provisioning: 'thick', parameters: { layout: 'raid5', stripes: '3' } } as const;
+  it('are those of thick volumes alone', () => {
+    const raid = { provisioning: 'thick', parameters: { layout: 'raid5', stripes: '3' } } as const;
     expect(wantedLayout(raid)).toEqual({ type: 'raid5', stripes: 3, mirrors: undefined });
     expect(wantedLayout({ ...raid, provisioning: 'thin' })).toBeUndefined();
-    expect(wantedLayout({ ...raid, engine: 'file' })).toBeUndefined();
     expect(wantedLayout({ ...raid, parameters: { layout: 'linear' } })).toBeUndefined();
-    expect(wantedLayout({ engine: 'lvm', provisioning: 'thick' })).toBeUndefined();
+    expect(wantedLayout({ provisioning: 'thick' })).toBeUndefined();
   });
 
   it('count bytes exactly, to the disks and back', () => {

@@ -21,7 +21,6 @@ export interface DiskSpread {
 
 /** The part of a policy that says how a volume lies. */
 export interface LayoutPolicy {
-  readonly engine?: string;
   readonly provisioning: 'thin' | 'thick';
   readonly parameters?: Readonly<Record<string, string>>;
 }
@@ -105,9 +104,12 @@ function shareOf({ type, stripes = 1, mirrors = 1 }: DiskSpread): { readonly tak
   }
 }
 
-/** The layout that a policy asks for; undefined when its volumes take of a pool what they have. */
-export function wantedLayout({ engine, provisioning, parameters = {} }: LayoutPolicy): WantedLayout | undefined {
-  if (engine !== 'lvm' || provisioning !== 'thick') return undefined;
+/**
+ * The layout that a policy asks for; undefined when its volumes take of a pool what they have. Whether the policy's engine
+ * knows layouts has been checked with its other parameters.
+ */
+export function wantedLayout({ provisioning, parameters = {} }: LayoutPolicy): WantedLayout | undefined {
+  if (provisioning !== 'thick') return undefined;
   const type = diskLayouts.find((one) => one === parameters.layout);
   if (type === undefined || type === 'linear') return undefined;
   const count = (text: string | undefined) => (text === undefined ? undefined : Number(text) || undefined);
