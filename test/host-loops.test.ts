@@ -1,6 +1,7 @@
-import { symlinkSync } from 'node:fs';
+import { readFileSync, symlinkSync } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from '../lab/workbench.ts';
 import type { Kernel } from '../src/host/kernel.ts';
@@ -59,5 +60,23 @@ describe.skipIf(notRoot)(`loop devices, for real${notRoot ? ' (skipped: needs ro
     expect(await kernel.attachLoop(join(folder, 'data'), { reuse: true })).toMatchObject({ device });
     await kernel.detachLoop(device, found?.backingFile ?? '');
     expect(await kernel.findLoop(join(folder, 'data'))).toBeUndefined();
+  });
+
+  it('reads the label of a disk from the disk, though something holds the disk open and it was read before', async () => {
+    const front = gunzipSync(readFileSync(new URL('../src/host/lvm/recorded/front-of-disk.gz', import.meta.url)));
+    await kernel.createSparse(at('disk'), 8 * mib);
+    const disk = await open(at('disk'), 'r+');
+    await disk.write(front, 0, front.length, 0);
+    await disk.sync();
+    const { device } = await kernel.attachLoop(at('disk'));
+    // Without a holder the kernel would forget what it has cached with each close.
+    const holder = await open(device);
+    expect((await kernel.readLvmLabel(device))?.group?.name).toBe('rec');
+    await disk.write(Buffer.alloc(front.length), 0, front.length, 0);
+    await disk.sync();
+    expect(await kernel.readLvmLabel(device)).toBeUndefined();
+    await holder.close();
+    await disk.close();
+    await kernel.detachLoop(device, at('disk'));
   });
 });

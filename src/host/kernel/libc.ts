@@ -62,13 +62,19 @@ export function fallocate(fd: number, mode: number, offsetBytes: number, lengthB
   check(native.fallocate(fd, mode, offsetBytes, lengthBytes), 'fallocate', path);
 }
 
+/** The largest page that Linux has on amd64 and arm64. */
+const pageBytes = 65_536;
+
 /**
  * Drops what is cached of a range, and reads nothing ahead from now on (posix_fadvise(2), POSIX_FADV_DONTNEED and
- * POSIX_FADV_RANDOM): for what others write past the page cache. Best effort.
+ * POSIX_FADV_RANDOM): for what others write past the page cache, and to ask the disk itself. Best effort. The kernel keeps
+ * pages that the range covers only in part, so it is widened to whole ones.
  */
 export function forgetCached(fd: number, offsetBytes: number, lengthBytes: number): void {
+  const start = Math.floor(offsetBytes / pageBytes) * pageBytes;
+  const end = Math.ceil((offsetBytes + lengthBytes) / pageBytes) * pageBytes;
   native.posixFadvise(fd, 0, 0, 1);
-  native.posixFadvise(fd, offsetBytes, lengthBytes, 4);
+  native.posixFadvise(fd, start, end - start, 4);
 }
 
 /** lseek(2) with SEEK_DATA (3) or SEEK_HOLE (4). */
