@@ -6,12 +6,15 @@ import type { CrashPoint } from '../lib/steps.ts';
 import type { Cause } from '../model/cause.ts';
 import type { Attachment } from '../model/kinds.ts';
 import type { PoolSpec } from '../model/pool.ts';
+import type { InformerSource } from '../store/informer.ts';
 import type { Store } from '../store/store.ts';
 import type { KeyRing } from './encryption/key-ring.ts';
 
 /** What an agent needs of the world. */
 export interface AgentDeps {
   readonly store: Store;
+  /** Informers that the process has already; whoever made them closes them. */
+  readonly informers?: InformerSource;
   readonly host: Host;
   /** engines/registry.ts' engineDefinition(), or a test's own. */
   readonly engines: (kind: string) => EngineDefinition;

@@ -34,14 +34,22 @@ export interface AgentState {
 
 /** Begins to list and watch what concerns the node. */
 export function createState(deps: AgentDeps): AgentState {
-  const informer = <K extends Kind>(kind: K) => createInformer(deps.store, kind, { log: deps.log, clock: deps.clock });
+  const own = (nodeName: string | undefined) => nodeName === deps.nodeName;
+  const made: { close(): Promise<void> }[] = [];
+  const stops: (() => void)[] = [];
+  const informer = <K extends Kind>(kind: K): Informer<K> => {
+    const shared = deps.informers?.of(kind);
+    if (shared) return untilClosed(shared, stops);
+    const one = createInformer(deps.store, kind, { log: deps.log, clock: deps.clock });
+    made.push(one);
+    return one;
+  };
   const pools = informer('Pool');
   const replicas = informer('Replica');
   const attachments = informer('Attachment');
   const snapshots = informer('Snapshot');
   const groups = informer('SnapshotGroup');
   const all = [pools, replicas, attachments, snapshots, groups];
-  const own = (nodeName: string | undefined) => nodeName === deps.nodeName;
 
   const ledger = new Ledger();
   const replicasByVolume = new MultiIndex();
@@ -107,7 +115,24 @@ export function createState(deps: AgentDeps): AgentState {
     ],
     synced: Promise.all(all.map((each) => each.synced)).then(() => {}),
     close: async () => {
-      await Promise.all(all.map((each) => each.close()));
+      for (const stop of stops) stop();
+      await Promise.all(made.map((each) => each.close()));
     },
+  };
+}
+
+/** An informer whose listeners all end together, while it goes on for others. */
+function untilClosed<K extends Kind>(shared: Informer<K>, stops: (() => void)[]): Informer<K> {
+  return {
+    kind: shared.kind,
+    synced: shared.synced,
+    get: (name) => shared.get(name),
+    list: () => shared.list(),
+    onChange: (listener) => {
+      const stop = shared.onChange(listener);
+      stops.push(stop);
+      return stop;
+    },
+    close: async () => {},
   };
 }

@@ -55,8 +55,11 @@ export async function runAgent(options: AgentOptions): Promise<number> {
 
     let mirror: Mirror | undefined;
     const parts = { store, clock, log, engines: engineDefinition };
+    const view = createView({ store, log, clock });
+    shutdown.add('view', () => view.close());
     const agent = createAgent({
       ...parts,
+      informers: view,
       host,
       nodeName,
       dataDir: dataDir.path,
@@ -64,8 +67,6 @@ export async function runAgent(options: AgentOptions): Promise<number> {
       crashPoint,
       moreCauses: () => (mirror ? mirrorCauses(mirror, nodeName, startedAtMs, clock.nowMs()) : []),
     });
-    const view = createView({ store, log, clock });
-    shutdown.add('view', () => view.close());
     const operations = createOperations({ ...parts, view, nodeName, version: version.version, node: () => agent });
 
     let starting = true;

@@ -2,6 +2,7 @@ import { appendFileSync } from 'node:fs';
 import type { FastifyInstance } from 'fastify';
 import { type CrashPoint, crashPointFromEnv } from '../lib/steps.ts';
 import { AzekuraError, toAzekuraError } from '../model/errors.ts';
+import { keepHeapSmall } from './heap.ts';
 import { createLog, type Log } from './log.ts';
 import { Shutdown } from './shutdown.ts';
 import { readVersion } from './version.ts';
@@ -33,6 +34,7 @@ export async function runRole(
 ): Promise<number> {
   if (!logLevels.includes(options.logLevel))
     throw new AzekuraError('InvalidArgument', `log level "${options.logLevel}" is not one of ${logLevels.join(', ')}`);
+  keepHeapSmall();
   const output = createLog({
     level: options.logLevel,
     json: options.jsonLog,

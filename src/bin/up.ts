@@ -49,6 +49,7 @@ export async function runUp(options: UpOptions): Promise<number> {
     const controllers = createControllers({ store, clock: systemClock, log, engines });
     const agent = createAgent({
       store,
+      informers: controllers.view,
       host,
       engines,
       nodeName,

@@ -1,5 +1,6 @@
 import { timestamp } from '../lib/clock.ts';
 import type { Cause } from '../model/cause.ts';
+import type { VolumeStatus } from '../model/volume.ts';
 import type { ControllerDeps } from './deps.ts';
 import type { View } from './view.ts';
 
@@ -20,6 +21,8 @@ export class ControlContext {
   readonly deps: ControllerDeps;
   readonly view: View;
   readonly trigger: (key: string, afterMs?: number) => void;
+  /** What was written last as the status of a Volume, by its name, until the view has it too: see volume/write-status.ts. */
+  readonly writtenStatuses = new Map<string, VolumeStatus>();
 
   constructor(deps: ControllerDeps, view: View, trigger: (key: string, afterMs?: number) => void) {
     this.deps = deps;

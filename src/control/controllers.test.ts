@@ -135,10 +135,13 @@ describe('deleting', () => {
     expect(await fixture.store.find('RecycledVolume', name)).toBeDefined();
     for (let hour = 0; hour < 3; hour++) await clock.advance(day / 24);
     await expect
-      .poll(async () => {
-        await clock.advance(1_000);
-        return entryOf();
-      })
+      .poll(
+        async () => {
+          await clock.advance(1_000);
+          return entryOf();
+        },
+        { timeout: 60_000 },
+      )
       .toBeUndefined();
     expect((await fixture.store.list('Replica')).items).toEqual([]);
     expect(await fixture.store.find('Snapshot', 's')).toBeUndefined();

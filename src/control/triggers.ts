@@ -1,8 +1,8 @@
-import { filesystemGrownToBytes } from '../model/attachment.ts';
-import type { Kind } from '../model/kinds.ts';
+import { sameJson } from '../lib/same-json.ts';
+import type { Kind, Snapshot, Volume } from '../model/kinds.ts';
 import type { Informer, InformerEvent } from '../store/informer.ts';
 import { type ControlContext, keys } from './context.ts';
-import { causesNow } from './volume/status.ts';
+import { useOf } from './volume/status.ts';
 
 /** How long changes of figures are gathered before they are written or acted on. */
 const gatherMs = 2_000;
@@ -20,8 +20,17 @@ export function listen(context: ControlContext): () => void {
     for (const entry of view.recycledOf(volumeId)) trigger(keys.recycled(entry.metadata.name));
   };
 
+  const wanted = new Map<string, string>();
   on(view.volumes, ({ object, type }) => {
-    trigger(keys.volume(object.metadata.name));
+    const { name } = object.metadata;
+    const wants = wantsOf(object);
+    // A status that was written here was looked at then: who woke up at it would look at each volume twice. Whoever waits
+    // for a place does: what came between its look and this is told to those alone that are known to wait.
+    const known = wanted.get(name) === wants && sameJson(context.writtenStatuses.get(name), object.status);
+    if (known || type === 'deleted') context.writtenStatuses.delete(name);
+    if (!known || type === 'deleted' || isWaiting(object)) trigger(keys.volume(name));
+    if (type === 'deleted') wanted.delete(name);
+    else wanted.set(name, wants);
     if (type !== 'modified') trigger(keys.classes, gatherMs);
   });
   on(view.recycled, ({ object }) => trigger(keys.recycled(object.metadata.name)));
@@ -38,12 +47,13 @@ export function listen(context: ControlContext): () => void {
   });
   const told = new Map<string, string>();
   on(view.attachments, ({ object, type }) => {
-    // Most of what happens to an attachment is the node's own: the Volume tells whether it is attached, what ails it, and
-    // whether its file system has grown with it.
-    const { name, uid, deletionTimestamp } = object.metadata;
-    const grownBytes = filesystemGrownToBytes(object.status);
-    const tells = JSON.stringify([uid, deletionTimestamp, object.status.phase, causesNow(object), grownBytes]);
-    if (type === 'deleted' || told.get(name) !== tells) volumeOf(object.spec.volumeId, object.spec.volumeName);
+    // Most of what happens to an attachment is the node's own.
+    const { name } = object.metadata;
+    const tells = JSON.stringify(useOf(object));
+    // What is to go waits for its attachments.
+    const leaving = view.volumeOf(object.spec.volumeId)?.metadata.deletionTimestamp !== undefined;
+    if (leaving || type === 'deleted' || (told.get(name) ?? tellsNothing) !== tells)
+      volumeOf(object.spec.volumeId, object.spec.volumeName);
     if (type === 'deleted') told.delete(name);
     else told.set(name, tells);
     for (const replica of view.replicasOf(object.spec.volumeId))
@@ -53,6 +63,8 @@ export function listen(context: ControlContext): () => void {
     trigger(keys.snapshot(object.metadata.name));
     if (object.spec.groupName) trigger(keys.group(object.spec.groupName));
     if (type === 'deleted' && object.spec.volumeId) recycledOf(object.spec.volumeId);
+    const source = object.spec.volumeId === undefined ? undefined : view.volumeOf(object.spec.volumeId);
+    if (source && restoresFrom(source, object)) trigger(keys.volume(source.metadata.name));
     for (const volume of waiting(context)) trigger(keys.volume(volume));
   });
   on(view.groups, ({ object }) => trigger(keys.group(object.metadata.name)));
@@ -74,9 +86,24 @@ export function listen(context: ControlContext): () => void {
   };
 }
 
-/** Volumes that wait for a place or for their source. */
+/** All of a Volume but its status. */
+function wantsOf({ metadata }: Volume): string {
+  const { resourceVersion: _, ...rest } = metadata;
+  return JSON.stringify(rest);
+}
+
+const tellsNothing = JSON.stringify({ causes: [] });
+
+/** The request may have come here before its snapshot did. */
+function restoresFrom({ spec, status }: Volume, snapshot: Snapshot): boolean {
+  return spec.restore?.snapshotName === snapshot.metadata.name && status.restore?.requestId !== spec.restore.requestId;
+}
+
+/** Whether a volume waits for a place or for its source. */
+function isWaiting({ status }: Volume): boolean {
+  return status.phase === 'Pending' && status.causes.length > 0;
+}
+
 function waiting({ view }: ControlContext): readonly string[] {
-  return view.volumes
-    .list()
-    .flatMap(({ status, metadata }) => (status.phase === 'Pending' && status.causes.length > 0 ? [metadata.name] : []));
+  return view.volumes.list().flatMap((volume) => (isWaiting(volume) ? [volume.metadata.name] : []));
 }

@@ -131,8 +131,10 @@ export function createView(deps: { readonly store: Store; readonly log: Logger; 
     volumesByClass.set(object.metadata.name, gone ? undefined : object.spec.className);
   });
 
-  const pick = <K extends Kind>(from: Informer<K>, names: readonly string[]) =>
-    names.flatMap((name) => from.get(name) ?? []).sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  const pick = <K extends Kind>(from: Informer<K>, names: readonly string[]) => {
+    const found = names.flatMap((name) => from.get(name) ?? []);
+    return found.length < 2 ? found : found.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  };
   return {
     nodes: informers.Node,
     pools: informers.Pool,

@@ -33,6 +33,21 @@ export function describeDeletion(current: Current): void {
     expect(await store.find('Volume', 'db')).toBeUndefined();
   });
 
+  it('notes on what stays why it goes, once, and only when the deletion is meant for it', async () => {
+    const { store } = current();
+    const { metadata } = await store.create(newVolume('db', { finalizers: ['azekura.dev/a'] }));
+    const noted = { 'azekura.dev/why': 'one' };
+    const stale = store.delete('Volume', 'db', { resourceVersion: `${metadata.resourceVersion}0` }, noted);
+    expect((await refusal(stale)).code).toBe('Conflict');
+    expect((await store.get('Volume', 'db')).metadata.annotations).toEqual(metadata.annotations);
+    const { uid, resourceVersion } = metadata;
+    await store.delete('Volume', 'db', { uid, resourceVersion }, noted);
+    await store.delete('Volume', 'db', { uid }, { 'azekura.dev/why': 'two' });
+    const asked = await store.get('Volume', 'db');
+    expect(asked.metadata.annotations).toEqual({ ...metadata.annotations, ...noted });
+    expect(asked.metadata.deletionTimestamp).toBeDefined();
+  });
+
   it('takes no new finalizer for an object that goes', async () => {
     const { store } = current();
     await store.create(newVolume('db', { finalizers: ['azekura.dev/a'] }));

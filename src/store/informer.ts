@@ -30,6 +30,11 @@ export interface Informer<K extends Kind> {
   close(): Promise<void>;
 }
 
+/** Where informers may be had that are there already. */
+export interface InformerSource {
+  of<K extends Kind>(kind: K): Informer<K> | undefined;
+}
+
 export interface InformerOptions extends CacheHooks {
   /** Only objects with these values; who changes away from them is `deleted`. */
   readonly fields?: Fields;

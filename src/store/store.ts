@@ -56,9 +56,15 @@ export interface Store {
    * Not an error when it does not exist.
    *
    * @param preconditions refuse unless these match
+   * @param annotations noted on the object when it stays for its finalizers and its deletion was not asked for before
    * @throws AzekuraError Conflict
    */
-  delete(kind: Kind, name: string, preconditions?: { uid?: string; resourceVersion?: string }): Promise<void>;
+  delete(
+    kind: Kind,
+    name: string,
+    preconditions?: Preconditions,
+    annotations?: Readonly<Record<string, string>>,
+  ): Promise<void>;
 
   /**
    * Changes of a kind after a version, each object in the state it had. Without `from`: first an event `added` for each
@@ -85,6 +91,12 @@ export interface LocalStore extends Store {
    * @throws AzekuraError Conflict when something else is there; InvalidArgument
    */
   put<K extends Kind>(object: Resource<K>, expected: string | undefined): Promise<Resource<K>>;
+}
+
+/** What an object must be for a deletion to be meant for it. */
+export interface Preconditions {
+  readonly uid?: string;
+  readonly resourceVersion?: string;
 }
 
 export interface ListOptions {

@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import type { MountEntry } from '../../host/host.ts';
 import type { FileStat, Kernel } from '../../host/kernel.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
@@ -64,6 +65,7 @@ export function checkPath(path: string, dataDir: string): void {
 /**
  * Checks that nothing is mounted at the path and nothing lies in it.
  *
+ * @param mounts the mount table, when it has just been read
  * @returns the folders, and the path itself, that must be made for it to exist; outermost first
  * @throws AzekuraError FailedPrecondition with blame MountPointBusy
  */
@@ -71,9 +73,10 @@ export async function checkFree(
   context: AgentContext,
   path: string,
   mode: 'filesystem' | 'block',
+  mounts?: readonly MountEntry[],
 ): Promise<readonly string[]> {
   const busy = (problem: string) => blamed('FailedPrecondition', makeCause('MountPointBusy', { path, problem }));
-  const mount = topMount(await context.deps.host.mounts(), path);
+  const mount = topMount(mounts ?? (await context.deps.host.mounts()), path);
   if (mount) throw busy(`${mount.source} (${mount.filesystem}) is mounted there`);
   const kernel = context.ownKernel;
   // All at once, each for what is there mostly: an empty folder, or nothing in a folder.

@@ -11,15 +11,19 @@ export function stagingPathOf(context: AgentContext, attachment: Pick<Attachment
   return attachment.spec.stagingPath ?? `${context.mountsDir}/${attachment.spec.volumeId}`;
 }
 
-/** Reads from the mount table what is there of an attachment. */
+/**
+ * Tells from the mount table what is there of an attachment.
+ *
+ * @param mounts as just read
+ */
 export async function observeAttachment(
   context: AgentContext,
   attachment: Attachment,
   device: AttachedDevice | undefined,
   record: MountRecord,
+  mounts: readonly MountEntry[],
 ): Promise<SeenAttachment> {
   const look = device && (await lookOf(context, attachment.spec.volumeId, device));
-  const mounts = await context.deps.host.mounts();
   const stagingPath = record.stagingPath ?? stagingPathOf(context, attachment);
   const stagingMount = topMount(mounts, stagingPath);
   // A path that somebody else gave is not ours before we have recorded it.

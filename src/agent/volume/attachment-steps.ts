@@ -1,4 +1,5 @@
 import type { AttachedDevice, Engine, VolumeRef } from '../../engines/contract.ts';
+import type { MountEntry } from '../../host/host.ts';
 import type { FilesystemStat } from '../../host/kernel.ts';
 import type { Steps } from '../../lib/steps.ts';
 import { type Cause, makeCause } from '../../model/cause.ts';
@@ -27,6 +28,8 @@ export interface AttachmentWork {
   /** Whether the device was there already when the operation began. */
   readonly attachedBefore: boolean;
   record: MountRecord;
+  /** The mount table as the plan was made from it, until a step has changed it. */
+  mounts: readonly MountEntry[] | undefined;
   /** Set when the operation has mounted the file system. */
   staged?: Staged;
   /** Room in the file system as the operation has read it last. */
@@ -81,7 +84,7 @@ async function stageVolume(work: AttachmentWork): Promise<void> {
   if (!device || !replica) throw new AzekuraError('Internal', 'a volume is staged after it is attached');
   const target = stagingPathOf(context, attachment);
   if (work.record.stagingPath !== target) {
-    if (attachment.spec.stagingPath !== undefined) await checkFree(context, target, 'filesystem');
+    if (attachment.spec.stagingPath !== undefined) await checkFree(context, target, 'filesystem', work.mounts);
     await steps.run('agent.mount.record', () => saveRecord(work, { ...work.record, stagingPath: target }));
   }
   const { spec } = replica;
@@ -160,7 +163,7 @@ async function publish(work: AttachmentWork, step: Extract<AttachmentStep, { do:
   if (!device) throw new AzekuraError('Internal', 'a volume is published after it is attached');
   checkPath(path, context.deps.dataDir);
   const known = work.record.publications.some((publication) => publication.path === path);
-  const created = await checkFree(context, path, access);
+  const created = await checkFree(context, path, access, work.mounts);
   if (!known) {
     await steps.run('agent.publish.record', () =>
       saveRecord(work, {

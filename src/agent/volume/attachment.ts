@@ -87,10 +87,11 @@ async function converge(
   const here = await observeDevice(context, attachment, replica, observed);
   // What works is not taken down because its pool cannot be looked at just now.
   if (here.problem && !leaving) throw here.problem;
-  const seen = await observeAttachment(context, attachment, here.device, record);
+  const mounts = await context.deps.host.mounts();
+  const seen = await observeAttachment(context, attachment, here.device, record, mounts);
   const plan = planAttachment({ ...attachment.spec, attached: !leaving }, seen);
   const growTo = leaving ? undefined : growthDue(attachment, replica);
-  const work: Omit<AttachmentWork, 'steps' | 'engine'> = {
+  const work: Omit<AttachmentWork, 'steps' | 'engine' | 'mounts'> = {
     context,
     attachment,
     replica,
@@ -116,15 +117,20 @@ async function converge(
     },
     async ({ steps }) => {
       const engine = replica ? context.engineOf(replica, steps) : context.engine('file', steps);
-      const running: AttachmentWork = { ...work, steps, engine };
-      for (const step of plan) await takeStep(running, step);
+      const running: AttachmentWork = { ...work, steps, engine, mounts };
+      for (const step of plan) {
+        await takeStep(running, step);
+        // A device changes nothing in the mount table, everything else does.
+        if (step.do !== 'attach') running.mounts = undefined;
+      }
       if (here.problem) throw here.problem;
       if (leaving) {
         await forgetRecord(running);
         return {};
       }
       const layer = await grow(running, growTo);
-      const after = await observeAttachment(context, attachment, running.device, running.record);
+      const mountsNow = await context.deps.host.mounts();
+      const after = await observeAttachment(context, attachment, running.device, running.record, mountsNow);
       return statusOf(context, attachment, after, running.device, running.causes, {
         filesystem: layer ?? kept,
         space: running.space,
@@ -145,7 +151,7 @@ async function whatIsThere(
     // A device that cannot be asked for is no device that is gone.
     if (problem) return {};
     const record = readRecord(context, attachment.spec.volumeId);
-    const seen = await observeAttachment(context, attachment, device, record);
+    const seen = await observeAttachment(context, attachment, device, record, await context.deps.host.mounts());
     const published = [...seen.publications].flatMap(([path, { state }]) => (state === 'ours' ? [path] : []));
     return {
       published,

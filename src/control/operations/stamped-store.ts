@@ -1,6 +1,4 @@
-import type { Kind, Resource } from '../../model/kinds.ts';
 import { annotations } from '../../model/names.ts';
-import { change } from '../../store/change.ts';
 import type { Store } from '../../store/store.ts';
 
 /**
@@ -24,36 +22,9 @@ export function stampedStore(store: Store, requestId: string): Store {
     create: (object) => store.create(stamp(object)),
     update: (object) => store.update(stamp(object)),
     updateStatus: (object) => store.updateStatus(object),
-    delete: async (kind, name, preconditions) => {
-      const { uid, resourceVersion } = preconditions ?? {};
-      let version = resourceVersion;
-      if (resourceVersion === undefined)
-        await change(store, kind, name, (object: Resource<Kind>) =>
-          worthStamping(object, requestId) && (uid ?? object.metadata.uid) === object.metadata.uid
-            ? { metadata: stamp(object).metadata }
-            : undefined,
-        );
-      else {
-        const object = await store.find(kind, name);
-        // Another version is refused by the deletion itself.
-        if (object?.metadata.resourceVersion === resourceVersion && worthStamping(object, requestId))
-          version = (await store.update(stamp(object))).metadata.resourceVersion;
-      }
-      await store.delete(kind, name, {
-        ...preconditions,
-        ...(version === undefined ? {} : { resourceVersion: version }),
-      });
-    },
+    delete: (kind, name, preconditions) =>
+      store.delete(kind, name, preconditions, { [annotations.requestId]: requestId }),
     watch: (kind, options) => store.watch(kind, options),
     close: () => store.close(),
   };
-}
-
-/** What goes at once tells nobody who asked for it. */
-function worthStamping({ metadata }: Resource<Kind>, requestId: string): boolean {
-  return (
-    metadata.finalizers.length > 0 &&
-    metadata.deletionTimestamp === undefined &&
-    metadata.annotations[annotations.requestId] !== requestId
-  );
 }

@@ -4,7 +4,7 @@ import type { Cause } from '../../model/cause.ts';
 import { hasCode } from '../../model/errors.ts';
 import type { Replica, Volume } from '../../model/kinds.ts';
 import { annotations } from '../../model/names.ts';
-import { change, changeStatus } from '../../store/change.ts';
+import { change } from '../../store/change.ts';
 import { type ControlContext, withSince } from '../context.ts';
 import { purge } from '../purge.ts';
 import { requestOf } from '../request.ts';
@@ -12,17 +12,19 @@ import { createReplica } from './create-replica.ts';
 import { removeVolume } from './remove.ts';
 import { replicaSpecFor, sameSpec } from './replica-spec.ts';
 import { volumeStatus } from './status.ts';
+import { writeVolumeStatus } from './write-status.ts';
 
 /** Placing is tried again by itself now and then: not every change of room is told. */
 const placeAgainMs = 30_000;
 
 /** Makes of a Volume what is wanted: a copy on a pool, kept to the volume's spec; or its end. */
 export async function reconcileVolume(context: ControlContext, name: string): Promise<RunResult> {
-  const volume = context.view.volumes.get(name);
-  if (!volume) return undefined;
-  if (volume.metadata.deletionTimestamp) return removeVolume(context, volume);
-  const volumeId = volume.status.volumeId ?? (await giveId(context, volume));
-  if (volumeId === undefined) return undefined;
+  const known = context.view.volumes.get(name);
+  if (!known) return undefined;
+  if (known.metadata.deletionTimestamp) return removeVolume(context, known);
+  const volume = known.status.volumeId === undefined ? await giveId(context, known) : known;
+  const volumeId = volume?.status.volumeId;
+  if (!volume || volumeId === undefined) return undefined;
   const replicas = context.view.replicasOf(volumeId);
   const own: Cause[] = [];
   if (replicas.length === 0) {
@@ -35,13 +37,15 @@ export async function reconcileVolume(context: ControlContext, name: string): Pr
   return own.length > 0 ? { againAfterMs: placeAgainMs } : undefined;
 }
 
-/** The id names files and devices; it is stored before anything is made under it. */
-async function giveId(context: ControlContext, volume: Volume): Promise<string | undefined> {
-  const volumeId = volume.metadata.annotations[annotations.volumeId] ?? shortId();
-  const written = await changeStatus(context.deps.store, 'Volume', volume.metadata.name, ({ status }) =>
-    status.volumeId === undefined ? { volumeId } : undefined,
+/** The id names files and devices; it is stored before anything is made under it. @returns the volume, if it is to stay */
+async function giveId(context: ControlContext, { metadata }: Volume): Promise<Volume | undefined> {
+  const volumeId = metadata.annotations[annotations.volumeId] ?? shortId();
+  const stays = (stored: Volume) =>
+    stored.metadata.uid === metadata.uid && stored.metadata.deletionTimestamp === undefined;
+  const volume = await writeVolumeStatus(context, metadata.name, (stored) =>
+    stays(stored) && stored.status.volumeId === undefined ? { volumeId } : undefined,
   );
-  return written?.status.volumeId;
+  return volume && stays(volume) ? volume : undefined;
 }
 
 /** The replica's spec follows the volume's: size, claim, requests; and out of the recycle bin after an undelete. */
@@ -73,9 +77,9 @@ async function retireMoved(context: ControlContext, replicas: readonly Replica[]
 }
 
 async function report(context: ControlContext, volume: Volume, volumeId: string, own: readonly Cause[]): Promise<void> {
-  const { view, deps } = context;
+  const { view } = context;
   try {
-    await changeStatus(deps.store, 'Volume', volume.metadata.name, (stored) => {
+    await writeVolumeStatus(context, volume.metadata.name, (stored) => {
       if (stored.metadata.uid !== volume.metadata.uid) return undefined;
       const status = volumeStatus(stored, view.replicasOf(volumeId), view.attachmentsOf(volumeId), own, context.now);
       return { ...status, causes: withSince(status.causes ?? [], stored.status.causes, context.now) };

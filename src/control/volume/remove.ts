@@ -3,10 +3,11 @@ import { type Cause, makeCause } from '../../model/cause.ts';
 import { hasCode } from '../../model/errors.ts';
 import type { Replica, Volume } from '../../model/kinds.ts';
 import { annotations, finalizers, recycledVolumeName, replicaName } from '../../model/names.ts';
-import { change, changeStatus } from '../../store/change.ts';
+import { change } from '../../store/change.ts';
 import { type ControlContext, withSince } from '../context.ts';
 import { purge } from '../purge.ts';
 import { requestOf } from '../request.ts';
+import { writeVolumeStatus } from './write-status.ts';
 
 /** The time in the bin of a volume whose policy has none, when nobody has asked for its end through Operations. */
 const unaskedMs = 24 * 3_600_000;
@@ -51,8 +52,13 @@ export async function removeVolume(context: ControlContext, volume: Volume): Pro
       return undefined;
     }
   }
-  // A promise that was made for it before it had a copy.
-  if (replicas.length === 0) view.ledger.delete(replicaName(volumeId, 0));
+  if (replicas.length === 0) {
+    const first = replicaName(volumeId, 0);
+    // Made a moment ago, it is not in the view yet; when it is, this is looked at again.
+    if (await context.deps.store.find('Replica', first)) return { againAfterMs: 1_000 };
+    // A promise that was made for it before it had a copy.
+    view.ledger.delete(first);
+  }
   await letGo(context, volume);
   return undefined;
 }
@@ -117,7 +123,7 @@ async function end(context: ControlContext, volume: Volume, replica: Replica, wi
 }
 
 async function report(context: ControlContext, volume: Volume, causes: readonly Cause[]): Promise<void> {
-  await changeStatus(context.deps.store, 'Volume', volume.metadata.name, ({ status }) => ({
+  await writeVolumeStatus(context, volume.metadata.name, ({ status }) => ({
     phase: 'Deleting' as const,
     causes: withSince(causes, status.causes, context.now),
   }));

@@ -1,10 +1,12 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AttachmentSpec, AttachmentStatus, grownToDetail } from '../../model/attachment.ts';
 import { makeCause } from '../../model/cause.ts';
 import type { Attachment, Replica, Volume } from '../../model/kinds.ts';
 import { apiVersion } from '../../model/meta.ts';
 import { ReplicaStatus } from '../../model/replica.ts';
-import { volumeStatus } from './status.ts';
+import { withSince } from '../context.ts';
+import { useOf, volumeStatus } from './status.ts';
 
 const metadata = {
   name: 'db',
@@ -89,5 +91,77 @@ describe('the causes of a volume', () => {
     expect(causesOf(replica, suffering)).toEqual(causes);
     const again = { ...suffering.metadata, generation: metadata.generation + 1 };
     expect(causesOf(replica, { ...suffering, metadata: again })).toEqual([]);
+  });
+});
+
+describe('the status of a volume', () => {
+  const now = '2026-01-01T00:00:00Z';
+  const someCauses = fc.subarray([
+    makeCause('InUse', { what: 'volume db', holder: 'somebody' }),
+    makeCause('FilesystemGrowthBlocked', { volume: 'db', problem: 'not permitted' }),
+    makeCause('BackingMissing', { volume: 'db', path: 'somewhere' }),
+  ]);
+  const generation = fc.constantFrom(1, 2, 3);
+  const attachments = fc
+    .record({
+      spec: fc.record({
+        readOnly: fc.boolean(),
+        staged: fc.boolean(),
+        access: fc.constantFrom('block' as const, 'filesystem' as const),
+      }),
+      phase: fc.constantFrom(...AttachmentStatus.shape.phase.unwrap().options),
+      grownTo: fc.option(fc.constantFrom(0, 1 << 20, grownBytes), { nil: undefined }),
+      causes: someCauses,
+      observedGeneration: generation,
+    })
+    .map(({ spec, grownTo, ...status }) => {
+      const details: Record<string, string> = grownTo === undefined ? {} : { [grownToDetail]: String(grownTo) };
+      return mounted(spec, { ...status, layers: [{ kind: 'filesystem', name: 'xfs', details }] });
+    });
+  const replicas = fc
+    .record({
+      phase: fc.constantFrom(...ReplicaStatus.shape.phase.unwrap().options),
+      sizeBytes: fc.constantFrom(0, 1 << 20, grownBytes),
+      observedGeneration: generation,
+      causes: someCauses,
+      restoredRequestId: fc.constantFrom(undefined, 'one', 'two'),
+    })
+    .map((status) => ({ ...replica, status: ReplicaStatus.parse(status) }) as Replica);
+  const volumes = fc
+    .record({
+      phase: fc.constantFrom('Pending', 'Creating', 'Ready', 'Expanding', 'Failed'),
+      sizeBytes: fc.constantFrom(0, 1 << 20),
+      restore: fc.constantFrom(undefined, { requestId: 'one', snapshotName: 's' }),
+      causes: someCauses,
+    })
+    .map(({ restore, ...status }) => ({ ...volume, spec: { ...volume.spec, restore }, status }) as unknown as Volume);
+
+  it('says the same when it is made again, so nobody needs to wake up at it', () => {
+    fc.assert(
+      fc.property(volumes, fc.array(replicas, { maxLength: 2 }), fc.array(attachments, { maxLength: 2 }), (...from) => {
+        const [first, copies, mounts] = from;
+        const report = (stored: Volume, time: string) => {
+          const status = volumeStatus(stored, copies, mounts, [], time);
+          return { ...stored.status, ...status, causes: withSince(status.causes ?? [], stored.status.causes, time) };
+        };
+        const once = report(first, now);
+        expect(report({ ...first, status: once }, '2027-01-01T00:00:00Z')).toEqual(once);
+      }),
+    );
+  });
+
+  it('is the same for attachments of which it tells the same, so nobody needs to wake up at them', () => {
+    fc.assert(
+      fc.property(volumes, fc.array(replicas, { maxLength: 2 }), attachments, attachments, (stored, copies, a, b) => {
+        fc.pre(JSON.stringify(useOf(a)) === JSON.stringify(useOf(b)));
+        expect(volumeStatus(stored, copies, [a], [], now)).toEqual(volumeStatus(stored, copies, [b], [], now));
+      }),
+    );
+  });
+
+  it('is that of a volume without attachments when there is nothing to tell of one', () => {
+    const nothing = mounted({}, { phase: 'Pending' });
+    expect(useOf(nothing)).toEqual({ causes: [] });
+    expect(volumeStatus(volume, [replica], [nothing], [], now)).toEqual(volumeStatus(volume, [replica], [], [], now));
   });
 });

@@ -16,13 +16,14 @@ export function volumeStatus(
   own: readonly Cause[],
   now: string,
 ): Partial<VolumeStatus> {
+  const uses = attachments.map(useOf);
   const staying = replicas.filter((replica) => !replica.metadata.deletionTimestamp);
   const used = staying.findLast((replica) => replica.status.sizeBytes > 0) ?? staying[0];
-  const causes = [...own, ...staying.flatMap(causesNow), ...attachments.flatMap(causesNow)];
+  const causes = [...own, ...staying.flatMap(causesNow), ...uses.flatMap((use) => use.causes)];
   const { status } = volume;
   return {
     observedGeneration: volume.metadata.generation,
-    phase: phaseOf(volume, staying, used, attachments, causes),
+    phase: phaseOf(volume, staying, used, uses, causes),
     sizeBytes: used?.status.sizeBytes ?? status.sizeBytes,
     replicas: staying.map((replica) => ({
       replicaName: replica.metadata.name,
@@ -33,9 +34,7 @@ export function volumeStatus(
     ...(used?.status.exclusiveBytes === undefined ? {} : { exclusiveBytes: used.status.exclusiveBytes }),
     ...(used?.status.sharedBytes === undefined ? {} : { sharedBytes: used.status.sharedBytes }),
     ...(used?.status.extents === undefined ? {} : { extents: used.status.extents }),
-    attachedTo: attachments
-      .filter((attachment) => attachment.status.phase === 'Attached' || attachment.status.phase === 'Detaching')
-      .map((attachment) => attachment.spec.nodeName),
+    attachedTo: uses.flatMap(({ attachedTo }) => attachedTo ?? []),
     ...(used?.status.trim ? { trim: used.status.trim } : {}),
     ...requestsDone(volume, used, now),
     causes,
@@ -46,7 +45,7 @@ function phaseOf(
   { metadata, spec, status }: Pick<Volume, 'metadata' | 'spec' | 'status'>,
   staying: readonly Replica[],
   used: Replica | undefined,
-  attachments: readonly Attachment[],
+  uses: readonly Use[],
   causes: readonly Cause[],
 ): VolumeStatus['phase'] {
   if (metadata.deletionTimestamp) return 'Deleting';
@@ -58,7 +57,7 @@ function phaseOf(
   if (staying.some((replica) => replica.spec.source?.kind === 'move' && replica.status.sizeBytes === 0))
     return 'Moving';
   if (used.status.sizeBytes < spec.sizeBytes) return 'Expanding';
-  if (attachments.some((attachment) => isToGrow(attachment, used.status.sizeBytes))) return 'Expanding';
+  if (uses.some(({ growsFromBytes = Infinity }) => growsFromBytes < used.status.sizeBytes)) return 'Expanding';
   if (used.status.phase !== 'Ready') return status.phase === 'Ready' ? 'Ready' : 'Creating';
   return causes.some((cause) => cause.code === 'BackingMissing') ? 'Failed' : 'Ready';
 }
@@ -71,12 +70,28 @@ export function causesNow({ metadata, status }: Replica | Attachment): readonly 
   return status.observedGeneration < metadata.generation ? [] : status.causes;
 }
 
-/** Whether a mounted file system has yet to follow its volume, and can: whoever waits for a larger volume waits for its file system. */
-function isToGrow({ spec, status }: Attachment, sizeBytes: number): boolean {
+/** All that a Volume's status tells of an attachment, and that a change of one can change in it. */
+export interface Use {
+  readonly attachedTo?: string;
+  /** Up to where a mounted file system has grown that follows its volume: who waits for a larger volume waits for it. */
+  readonly growsFromBytes?: number;
+  readonly causes: readonly Cause[];
+}
+
+export function useOf(attachment: Attachment): Use {
+  const { spec, status } = attachment;
+  const attached = status.phase === 'Attached' || status.phase === 'Detaching';
+  const growsFromBytes = grows(attachment) ? filesystemGrownToBytes(status) : 0;
+  return {
+    ...(attached ? { attachedTo: spec.nodeName } : {}),
+    ...(growsFromBytes > 0 ? { growsFromBytes } : {}),
+    causes: causesNow(attachment),
+  };
+}
+
+function grows({ spec, status }: Attachment): boolean {
   if (status.phase !== 'Attached' || spec.access !== 'filesystem' || !spec.staged || spec.readOnly) return false;
-  if (status.causes.some(({ code }) => code === 'FilesystemGrowthBlocked')) return false;
-  const grownBytes = filesystemGrownToBytes(status);
-  return grownBytes > 0 && grownBytes < sizeBytes;
+  return !status.causes.some(({ code }) => code === 'FilesystemGrowthBlocked');
 }
 
 /** Requests that are done once each: when, and with what outcome. */

@@ -6,9 +6,10 @@ import { AzekuraError, hasCode } from '../../model/errors.ts';
 import { type Kind, kinds, type NewResource, nameOf, type Resource } from '../../model/kinds.ts';
 import { checkFields } from '../fields.ts';
 import { found } from '../found.ts';
-import type { ListOptions, ResourceList, Store, WatchEvent, WatchOptions } from '../store.ts';
+import type { ListOptions, Preconditions, ResourceList, Store, WatchEvent, WatchOptions } from '../store.ts';
 import { checkLimit, checkSize, checkStatus, checkUpdate, knownKind, newResource } from '../validate.ts';
 import { fromStored, type StoredObject, toStored } from './convert.ts';
+import { noteBeforeDeletion } from './note-before-deletion.ts';
 import { resourceType } from './types.ts';
 
 export interface KubernetesStoreOptions extends WatchTimes {
@@ -109,12 +110,14 @@ class KubernetesStore implements Store {
   async delete(
     kind: Kind,
     name: string,
-    preconditions: { uid?: string; resourceVersion?: string } = {},
+    preconditions: Preconditions = {},
+    annotations: Readonly<Record<string, string>> = {},
   ): Promise<void> {
     this.#checkOpen();
     const type = resourceType(knownKind(kind));
     if (!nameOf(kind).safeParse(name).success) return;
-    await this.#client.delete(type, { name }, preconditions).catch((error: unknown) => {
+    const expected = await noteBeforeDeletion(this, kind, name, preconditions, annotations);
+    await this.#client.delete(type, { name }, expected).catch((error: unknown) => {
       if (!hasCode(error, 'NotFound')) throw error;
     });
   }

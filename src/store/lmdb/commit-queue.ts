@@ -23,17 +23,24 @@ export class CommitQueue {
   readonly #root: RootDatabase<string, string>;
   readonly #folder: string;
   readonly #afterCommit: () => void;
+  readonly #afterFailure: () => void;
   #waiting: Pending[] = [];
   #running: Promise<void> | undefined;
 
   /**
    * @param folder where the database lies
-   * @param afterCommit called after each flushed transaction, before the writers' promises resolve
+   * @param hooks.committed called after each flushed transaction, before the writers' promises resolve
+   * @param hooks.failed called after each transaction of which nothing was written
    */
-  constructor(root: RootDatabase<string, string>, folder: string, afterCommit: () => void) {
+  constructor(
+    root: RootDatabase<string, string>,
+    folder: string,
+    hooks: { readonly committed: () => void; readonly failed: () => void },
+  ) {
     this.#root = root;
     this.#folder = folder;
-    this.#afterCommit = afterCommit;
+    this.#afterCommit = hooks.committed;
+    this.#afterFailure = hooks.failed;
   }
 
   /**
@@ -76,6 +83,7 @@ export class CommitQueue {
         }
       });
     } catch (error) {
+      this.#afterFailure();
       // One operation that fails in the middle must not take its neighbours along: each gets a transaction of its own.
       if (failed && batch.length > 1) {
         for (const one of batch) await this.#commit([one]);

@@ -11,8 +11,14 @@ import { under } from './tables.ts';
 export interface History {
   /** Records a change; to be called in a write transaction. `json` is the object's, `before` what it was, as JSON. */
   append(type: 'added' | 'modified' | 'deleted', object: Resource, json: string, before: string | undefined): void;
-  /** The kinds of what was recorded since the last time this was asked; a transaction that failed counts too. */
-  takeTouched(): ReadonlySet<Kind>;
+  /**
+   * What was recorded since the last call of this or of abandoned() is durable.
+   *
+   * @returns its kinds, and those of transactions that have failed since: a commit may fail when all is written
+   */
+  committed(): ReadonlySet<Kind>;
+  /** The transaction has failed: what was recorded in it has not happened, or only the log on the disk tells. */
+  abandoned(): void;
   /**
    * The next changes after a revision, at most `limit`, as seen by a watch of these fields: without an event when the
    * change does not concern it. @throws AzekuraError Expired
@@ -27,7 +33,22 @@ export interface SeenChange<K extends Kind> {
   readonly event: WatchEvent<K> | undefined;
 }
 
+/** Changes of each kind that are kept in memory as well: watches read them at once, mostly, and all of them the same. */
 const mostRecent = 64;
+
+/** The newest durable changes of a kind. */
+interface Tail {
+  /** Later changes than this one are all here. */
+  floor: number;
+  readonly changes: Known[];
+}
+
+interface Known {
+  readonly revision: number;
+  readonly change: Change<Kind>;
+  /** See undo. */
+  readonly before: string;
+}
 
 interface Extent {
   /** Events up to this revision are no longer known. */
@@ -38,26 +59,34 @@ interface Extent {
 /** @param limit events that are kept of each kind; a sixteenth more may lie on the disk */
 export function makeHistory({ meta, events, undo }: Tables, limit: number): History {
   const slack = Math.ceil(limit / 16);
-  let touched = new Set<Kind>();
-  /**
-   * What was written or read last, by key, with the text that it stands for: each change is read by every watch of its
-   * kind, mostly at once, and what a failed transaction has left here must not be taken for its successor.
-   */
-  const recent = new Map<string, { readonly text: string; readonly change: Change<Kind> }>();
+  const tails = new Map<Kind, Tail>();
+  let recorded: Known[] = [];
+  let doubtful = new Set<Kind>();
+  /** No kind has changed between this revision, the last one that is not known here, and its tail. */
+  let start = Number(meta.get('revision') ?? 0);
+  let head = start;
 
-  function remember(key: string, text: string, change: Change<Kind>): Change<Kind> {
-    recent.delete(key);
-    recent.set(key, { text, change });
-    const [oldestKey] = recent.keys();
-    if (recent.size > mostRecent && oldestKey !== undefined) recent.delete(oldestKey);
-    return change;
+  function keep(known: Known): void {
+    const { kind } = known.change.object;
+    if (known.revision !== head + 1) {
+      // A commit that was called failed has happened after all.
+      tails.clear();
+      start = known.revision - 1;
+    }
+    const tail = tails.get(kind) ?? { floor: start, changes: [] };
+    tails.set(kind, tail);
+    tail.changes.push(known);
+    if (tail.changes.length > mostRecent) tail.floor = tail.changes.shift()?.revision ?? tail.floor;
+    head = known.revision;
   }
 
-  function changeOf(key: string, text: string): Change<Kind> {
-    const known = recent.get(key);
-    if (known?.text === text) return known.change;
-    const { type, object } = JSON.parse(text) as Change<Kind>;
-    return remember(key, text, { type, object: deepFreeze(object) });
+  /** Undefined when the memory does not reach back so far. */
+  function recent(kind: Kind, after: number, most: number): readonly Known[] | undefined {
+    const { floor, changes } = tails.get(kind) ?? { floor: start, changes: [] };
+    if (after < floor || after > head) return undefined;
+    let first = changes.length;
+    while (first > 0 && (changes[first - 1]?.revision ?? 0) > after) first -= 1;
+    return changes.slice(first, first + most);
   }
 
   function extentOf(kind: Kind): Extent {
@@ -77,12 +106,11 @@ export function makeHistory({ meta, events, undo }: Tables, limit: number): Hist
   return {
     append(type, object, json, before) {
       const { kind, metadata } = object;
-      touched.add(kind);
-      const key = eventKey(kind, parseRevision(metadata.resourceVersion));
-      const text = `{"type":"${type}","object":${json}}`;
-      events.putSync(key, text);
-      remember(key, text, { type, object });
+      const revision = parseRevision(metadata.resourceVersion);
+      const key = eventKey(kind, revision);
+      events.putSync(key, `{"type":"${type}","object":${json}}`);
       undo.putSync(key, before ?? 'null');
+      recorded.push({ revision, change: { type, object }, before: before ?? 'null' });
       let { floor, count } = extentOf(kind);
       count++;
       if (count > limit + slack) {
@@ -96,23 +124,39 @@ export function makeHistory({ meta, events, undo }: Tables, limit: number): Hist
       meta.putSync(`history/${kind}`, JSON.stringify({ floor, count }));
     },
 
-    takeTouched() {
-      const taken = touched;
-      touched = new Set();
-      return taken;
+    committed() {
+      const kinds = doubtful;
+      doubtful = new Set();
+      for (const known of recorded) {
+        keep(known);
+        kinds.add(known.change.object.kind);
+      }
+      recorded = [];
+      return kinds;
+    },
+
+    abandoned() {
+      for (const { change } of recorded) doubtful.add(change.object.kind);
+      recorded = [];
     },
 
     read<K extends Kind>(kind: K, after: number, most: number, fields?: Fields) {
+      const selects = fields && Object.keys(fields).length > 0;
+      const seenAs = (revision: number, change: Change<K>, before: () => string | undefined): SeenChange<K> => {
+        const seen = selects ? through(fields, change, before()) : change;
+        return {
+          revision,
+          event: seen && { ...seen, object: deepFreeze(seen.object), resourceVersion: String(revision) },
+        };
+      };
+      const known = recent(kind, after, most);
+      if (known)
+        return known.map(({ revision, change, before }) => seenAs(revision, change as Change<K>, () => before));
       checkKnown(kind, after);
       const found: SeenChange<K>[] = [];
       const range = { start: eventKey(kind, after + 1), end: under(`${kind}/`).end, limit: most };
-      for (const { key, value } of events.getRange(range)) {
-        const change = changeOf(key, value) as Change<K>;
-        const revision = revisionOfKey(key);
-        const seen = fields && Object.keys(fields).length > 0 ? through(fields, change, undo.get(key)) : change;
-        const event = seen && { ...seen, object: deepFreeze(seen.object), resourceVersion: String(revision) };
-        found.push({ revision, event });
-      }
+      for (const { key, value } of events.getRange(range))
+        found.push(seenAs(revisionOfKey(key), JSON.parse(value) as Change<K>, () => undo.get(key)));
       return found;
     },
 

@@ -5,7 +5,7 @@ import { AzekuraError } from '../../model/errors.ts';
 import type { Kind, NewResource, Resource } from '../../model/kinds.ts';
 import { found } from '../found.ts';
 import { deepFreeze } from '../frozen.ts';
-import type { ListOptions, LocalStore, ResourceList, WatchEvent, WatchOptions } from '../store.ts';
+import type { ListOptions, LocalStore, Preconditions, ResourceList, WatchEvent, WatchOptions } from '../store.ts';
 import { checkStatus, checkUpdate, checkWhole, knownKind, newResource } from '../validate.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { type History, makeHistory } from './history.ts';
@@ -76,7 +76,10 @@ class LmdbStore implements LocalStore {
     this.#lock = lock;
     this.#clock = clock;
     this.#log = log;
-    this.#commits = new CommitQueue(tables.root, path, () => this.#changes.announce(this.#history.takeTouched()));
+    this.#commits = new CommitQueue(tables.root, path, {
+      committed: () => this.#changes.announce(this.#history.committed()),
+      failed: () => this.#history.abandoned(),
+    });
   }
 
   async sweep(): Promise<void> {
@@ -126,11 +129,12 @@ class LmdbStore implements LocalStore {
   async delete(
     kind: Kind,
     name: string,
-    preconditions: { uid?: string; resourceVersion?: string } = {},
+    preconditions: Preconditions = {},
+    annotations: Readonly<Record<string, string>> = {},
   ): Promise<void> {
     this.#checkOpen();
     knownKind(kind);
-    await this.#commits.submit(() => this.#objects.delete(kind, name, preconditions));
+    await this.#commits.submit(() => this.#objects.delete(kind, name, preconditions, annotations));
   }
 
   watch<K extends Kind>(kind: K, options: WatchOptions = {}): AsyncIterable<WatchEvent<K>> {

@@ -98,11 +98,11 @@ export class Objects {
     return this.#replace({ ...present, status }, present);
   }
 
-  delete(kind: Kind, name: string, expected: Expected): void {
+  delete(kind: Kind, name: string, expected: Expected, annotations: Readonly<Record<string, string>>): void {
     const present = this.find(kind, name);
     if (!present) return;
     this.#checkExpected(present, expected);
-    this.#askToGo(present);
+    this.#askToGo(present, annotations);
   }
 
   /** Asks an object to go when it has owners and none of them is there (any more). */
@@ -154,14 +154,17 @@ export class Objects {
     return this.find(kind as Kind, name)?.metadata.uid === uid;
   }
 
-  #askToGo(first: StoredObject): void {
+  /** @param noted annotations for the first, if it stays for now */
+  #askToGo(first: StoredObject, noted: Readonly<Record<string, string>> = {}): void {
     const leaving = [first];
     for (let object = leaving.pop(); object; object = leaving.pop()) {
       if (object.metadata.finalizers.length === 0) {
         this.#remove(object, object);
         leaving.push(...this.#orphansOf(object.metadata.uid));
       } else if (object.metadata.deletionTimestamp === undefined) {
-        const metadata = { ...object.metadata, deletionTimestamp: this.#now() };
+        const annotations =
+          object === first ? { ...object.metadata.annotations, ...noted } : object.metadata.annotations;
+        const metadata = { ...object.metadata, annotations, deletionTimestamp: this.#now() };
         this.#write('modified', { ...object, metadata }, object);
       }
     }
@@ -196,8 +199,9 @@ export class Objects {
     const stale = new Set(before ? ownerKeys(before) : []);
     for (const key of ownerKeys(object)) if (!stale.delete(key)) this.#tables.owners.putSync(key, '');
     for (const key of stale) this.#tables.owners.removeSync(key);
+    const undo = before && this.#parsed.json(before);
     const written = this.#parsed.object<K>(key, json);
-    this.#history.append(type, written, json, before && this.#parsed.json(before));
+    this.#history.append(type, written, json, undo);
     return written;
   }
 
@@ -210,8 +214,9 @@ export class Objects {
     this.#tables.objects.removeSync(key);
     for (const key of ownerKeys(before)) this.#tables.owners.removeSync(key);
     const removed = parseObject<K>(json);
+    const undo = this.#parsed.json(before);
     this.#parsed.forget(key);
-    this.#history.append('deleted', removed, json, this.#parsed.json(before));
+    this.#history.append('deleted', removed, json, undo);
     return removed;
   }
 
