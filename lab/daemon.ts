@@ -94,7 +94,7 @@ export class Daemon {
   }
 
   /** @throws with the end of the log when the daemon has ended or does not become ready */
-  async ready(deadlineMs = 30_000): Promise<void> {
+  async ready(deadlineMs = 90_000): Promise<void> {
     await eventually(
       async () => {
         if (this.ended) return;

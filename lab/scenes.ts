@@ -14,7 +14,7 @@ export interface Stage {
 }
 
 const volumeBytes = 320 * 2 ** 20;
-const deadlineMs = 20_000;
+const deadlineMs = 90_000;
 
 async function makeVolume(
   { daemon }: Stage,

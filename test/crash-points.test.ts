@@ -106,14 +106,14 @@ async function expectNothingLeft(daemon: Daemon, scratch: string): Promise<void>
       };
       expect(left).toEqual({ loops: [], mounts: [], files: [], secondPool: [], freezes: [], objects: [], tasks: [] });
     },
-    30_000,
+    90_000,
     100,
   );
 }
 
 describe('crash points', () => {
   it('converges and leaves nothing, whatever step of whatever operation the daemon dies at', {
-    timeout: 900_000,
+    timeout: 1_500_000,
   }, async () => {
     const [first] = lanes;
     if (!first) throw new Error('no lane');
