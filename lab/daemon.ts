@@ -86,7 +86,8 @@ export class Daemon {
     const up = ['up', '--data-dir', this.dataDir, '--no-pool', '--json', ...this.#arguments];
     const child = spawn(process.execPath, ['--max-semi-space-size=1', launcher, ...up], {
       stdio: ['ignore', log, log],
-      env: { ...process.env, ...env },
+      // As deploy/azekura.service has it.
+      env: { ...process.env, MALLOC_ARENA_MAX: '1', ...env },
     });
     closeSync(log);
     this.#child = child;

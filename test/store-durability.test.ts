@@ -65,7 +65,7 @@ async function bothViews(store: Store, kind: Kind) {
 }
 
 describe('durability of the LMDB store', () => {
-  it(`keeps every acknowledged write over ${kills} times kill -9`, async () => {
+  it(`keeps every acknowledged write over ${kills} times kill -9`, { timeout: 900_000 }, async () => {
     const path = join(folder, 'state');
     const counted = new Map<string, number>();
     let replayed = new Map<string, string>();

@@ -18,6 +18,7 @@ import { type Mirror, startMirror } from '../store/mirror/mirror.ts';
 import { connectCluster } from './cluster.ts';
 import { serveCsi } from './csi.ts';
 import { prepareDataDir } from './data-dir.ts';
+import { collectAtRest } from './heap.ts';
 import { listenOnSocket, parseAddress } from './listen.ts';
 import { mirrorCauses, registerMirrorMetrics } from './mirror-metrics.ts';
 import { takeOver } from './node-identity.ts';
@@ -120,6 +121,8 @@ export async function runAgent(options: AgentOptions): Promise<number> {
     });
     shutdown.add('csi', (deadlineMs) => csi.close(Math.min(deadlineMs, 5_000)));
     starting = false;
+    const letHeapGrow = collectAtRest(clock);
+    shutdown.add('heap', async () => letHeapGrow());
     const registration = await registerWithKubelet({
       kubeletDir,
       driverName,

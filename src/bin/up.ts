@@ -16,6 +16,7 @@ import { openLmdbStore } from '../store/lmdb/lmdb-store.ts';
 import type { Store } from '../store/store.ts';
 import { serveCsi } from './csi.ts';
 import { prepareDataDir } from './data-dir.ts';
+import { collectAtRest } from './heap.ts';
 import { listenOnSocket, parseAddress, readToken } from './listen.ts';
 import type { Log } from './log.ts';
 import { checkPrerequisites, programFolders } from './prerequisites.ts';
@@ -123,6 +124,8 @@ export async function runUp(options: UpOptions): Promise<number> {
     });
     shutdown.add('csi', (deadlineMs) => csi.close(Math.min(deadlineMs, 5_000)));
     starting = false;
+    const letHeapGrow = collectAtRest(systemClock);
+    shutdown.add('heap', async () => letHeapGrow());
     if (!existsSync('/dev/loop-control'))
       log.warn(
         { cause: makeCause('NoLoopDevices', { problem: '/dev/loop-control is not there' }) },

@@ -34,7 +34,7 @@ export interface SeenChange<K extends Kind> {
 }
 
 /** Changes of each kind that are kept in memory as well: watches read them at once, mostly, and all of them the same. */
-const mostRecent = 64;
+const mostInMemory = 64;
 
 /** The newest durable changes of a kind. */
 interface Tail {
@@ -46,8 +46,6 @@ interface Tail {
 interface Known {
   readonly revision: number;
   readonly change: Change<Kind>;
-  /** See undo. */
-  readonly before: string;
 }
 
 interface Extent {
@@ -59,6 +57,8 @@ interface Extent {
 /** @param limit events that are kept of each kind; a sixteenth more may lie on the disk */
 export function makeHistory({ meta, events, undo }: Tables, limit: number): History {
   const slack = Math.ceil(limit / 16);
+  // What a watch of some fields was before is read from the disk.
+  const mostRecent = Math.min(mostInMemory, limit);
   const tails = new Map<Kind, Tail>();
   let recorded: Known[] = [];
   let doubtful = new Set<Kind>();
@@ -110,7 +110,7 @@ export function makeHistory({ meta, events, undo }: Tables, limit: number): Hist
       const key = eventKey(kind, revision);
       events.putSync(key, `{"type":"${type}","object":${json}}`);
       undo.putSync(key, before ?? 'null');
-      recorded.push({ revision, change: { type, object }, before: before ?? 'null' });
+      recorded.push({ revision, change: { type, object } });
       let { floor, count } = extentOf(kind);
       count++;
       if (count > limit + slack) {
@@ -142,21 +142,20 @@ export function makeHistory({ meta, events, undo }: Tables, limit: number): Hist
 
     read<K extends Kind>(kind: K, after: number, most: number, fields?: Fields) {
       const selects = fields && Object.keys(fields).length > 0;
-      const seenAs = (revision: number, change: Change<K>, before: () => string | undefined): SeenChange<K> => {
-        const seen = selects ? through(fields, change, before()) : change;
+      const seenAs = (revision: number, change: Change<K>): SeenChange<K> => {
+        const seen = selects ? through(fields, change, undo.get(eventKey(kind, revision))) : change;
         return {
           revision,
           event: seen && { ...seen, object: deepFreeze(seen.object), resourceVersion: String(revision) },
         };
       };
       const known = recent(kind, after, most);
-      if (known)
-        return known.map(({ revision, change, before }) => seenAs(revision, change as Change<K>, () => before));
+      if (known) return known.map(({ revision, change }) => seenAs(revision, change as Change<K>));
       checkKnown(kind, after);
       const found: SeenChange<K>[] = [];
       const range = { start: eventKey(kind, after + 1), end: under(`${kind}/`).end, limit: most };
       for (const { key, value } of events.getRange(range))
-        found.push(seenAs(revisionOfKey(key), JSON.parse(value) as Change<K>, () => undo.get(key)));
+        found.push(seenAs(revisionOfKey(key), JSON.parse(value) as Change<K>));
       return found;
     },
 
