@@ -10,6 +10,7 @@ import { cliStart } from './cli-start.ts';
 import { controllerSize } from './controller-size.ts';
 import { csi } from './csi.ts';
 import { idleDaemon } from './idle-daemon.ts';
+import { kubernetes } from './kubernetes.ts';
 import { loopOverhead } from './loop-overhead.ts';
 import { manyVolumes } from './many-volumes.ts';
 import { placement } from './placement.ts';
@@ -26,6 +27,7 @@ const benches: readonly Bench[] = [
   idleDaemon,
   placement,
   cliStart,
+  kubernetes,
   controllerSize,
 ];
 

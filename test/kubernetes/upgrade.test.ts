@@ -1,23 +1,26 @@
-/** Uninstall, install of the previous commit's chart, upgrade to this one's: under volumes that are mounted and written. */
-import { mkdtempSync, rmSync } from 'node:fs';
+/**
+ * Uninstall, install of the previous commit, upgrade to this one, agents of the previous one beside controllers of this
+ * one: under volumes that are mounted and written. About three minutes.
+ */
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster } from '../../lab/kubernetes/cluster.ts';
 import { run, tryRun, until } from '../../lab/kubernetes/exec.ts';
-import { azekuraArchive } from '../../lab/kubernetes/image/azekura.ts';
+import { azekuraArchive, azekuraImage } from '../../lab/kubernetes/image/azekura.ts';
 import { labMissing } from '../../lab/kubernetes/index.ts';
-import { chartFolder, installChart, labValues, systemNamespace, uninstallChart } from '../../lab/kubernetes/install.ts';
+import { installChart, labValues, systemNamespace, uninstallChart } from '../../lab/kubernetes/install.ts';
 import { projectRoot } from '../../lab/kubernetes/paths.ts';
 import { Space, sharedLab, traces } from './kit.ts';
-import { askFor, remove } from './probe.ts';
+import { askFor, grow, remove, snapshot } from './probe.ts';
 import { classWithoutBin, Writers } from './writers.ts';
 
 const missing = labMissing({ nodes: 3 });
 const className = 'upgrade';
 const git = (...args: string[]): string[] => ['git', '-C', projectRoot, ...args];
 const hasHistory = (await tryRun(git('rev-parse', '--verify', '--quiet', 'HEAD~1:deploy/chart'))).code === 0;
-const previous = hasHistory ? "the previous commit's chart" : "this commit's chart, since a shallow clone has no other";
+const previous = hasHistory ? 'the previous commit' : 'this commit, since a shallow clone has no other';
 
 describe.skipIf(missing)(`a release${missing ? ` (skipped: ${missing})` : ''}`, { timeout: 300_000 }, () => {
   let cluster: Cluster;
@@ -28,17 +31,24 @@ describe.skipIf(missing)(`a release${missing ? ` (skipped: ${missing})` : ''}`, 
   let objects: string;
 
   beforeAll(async () => {
-    folder = mkdtempSync(path.join(tmpdir(), 'azekura-chart-'));
+    folder = hasHistory ? mkdtempSync(path.join(tmpdir(), 'azekura-previous-')) : projectRoot;
     cluster = await sharedLab();
     before = await traces(cluster);
-    // The same program under another tag: two builds would take minutes, and what is to be seen is the change of pods.
-    await cluster.loadImages([await azekuraArchive('previous')]);
+    if (hasHistory) {
+      const archive = path.join(folder, 'checkout.tar');
+      await run(git('archive', '--output', archive, 'HEAD~1'));
+      await run(['tar', '-xf', archive, '-C', folder]);
+      rmSync(archive);
+      symlinkSync(path.join(projectRoot, 'node_modules'), path.join(folder, 'node_modules'));
+      await run([process.execPath, path.join(folder, 'scripts/build.mjs')], { timeoutMs: 240_000 });
+    }
+    await cluster.loadImages([await azekuraArchive('previous', folder)]);
     space = await Space.create(cluster, 'upgrade');
     await space.apply(classWithoutBin(className));
     writers = await Writers.start(space, className);
   }, 600_000);
   afterAll(() => {
-    if (folder) rmSync(folder, { recursive: true });
+    if (folder && hasHistory) rmSync(folder, { recursive: true });
   });
 
   /** Names and uids of what describes the data. */
@@ -78,13 +88,7 @@ describe.skipIf(missing)(`a release${missing ? ` (skipped: ${missing})` : ''}`, 
   });
 
   it(`is taken up by an install of ${previous}`, async () => {
-    const chart = hasHistory ? path.join(folder, 'deploy/chart') : chartFolder;
-    if (hasHistory) {
-      const archive = path.join(folder, 'chart.tar');
-      await run(git('archive', '--output', archive, 'HEAD~1', 'deploy/chart'));
-      await run(['tar', '-xf', archive, '-C', folder]);
-    }
-    await installChart(cluster, { chart, values: labValues('previous') });
+    await installChart(cluster, { chart: path.join(folder, 'deploy/chart'), values: labValues('previous') });
     await untouched();
     expect(await kept()).toBe(objects);
     await probe('previous');
@@ -98,6 +102,27 @@ describe.skipIf(missing)(`a release${missing ? ` (skipped: ${missing})` : ''}`, 
     await untouched();
     expect(await kept()).toBe(objects);
     await probe('upgraded');
+  });
+
+  it(`works with agents of ${previous}`, async () => {
+    const agents = ['-n', systemNamespace, 'rollout', 'status', 'daemonset/azekura-agent', '--timeout=200s'];
+    const useImage = async (tag: string): Promise<void> => {
+      await cluster.kubectl([
+        ...['-n', systemNamespace, 'set', 'image', 'daemonset/azekura-agent'],
+        `agent=${azekuraImage.repository}:${tag}`,
+      ]);
+      await cluster.kubectl(agents, { timeoutMs: 240_000 });
+    };
+    await useImage('previous');
+    await untouched();
+    await askFor(space, { name: 'mixed', className });
+    await space.wait('condition=Ready', 'pod/mixed');
+    await grow(space, 'mixed');
+    await snapshot(space, 'mixed');
+    await remove(space, 'mixed');
+    await useImage(azekuraImage.tag);
+    await untouched();
+    expect(await kept()).toBe(objects);
   });
 
   it('has lost nothing, and leaves nothing of what is deleted', async () => {

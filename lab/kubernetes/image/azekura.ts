@@ -14,13 +14,18 @@ export function imagePackages(): readonly string[] {
   return readFileSync(join(projectRoot, 'deploy/image/packages'), 'utf8').trim().split('\n');
 }
 
-/** The archive of the image of this checkout's dist/. @throws Error before `npm run build` */
-export async function azekuraArchive(tag = azekuraImage.tag): Promise<string> {
-  if (!existsSync(join(projectRoot, 'dist', 'cli.mjs'))) throw new Error('dist/ is missing: run `npm run build`');
+/**
+ * The archive of the image of a checkout's dist/.
+ *
+ * @param checkout this one unless told
+ * @throws Error before `npm run build`
+ */
+export async function azekuraArchive(tag = azekuraImage.tag, checkout = projectRoot): Promise<string> {
+  if (!existsSync(join(checkout, 'dist', 'cli.mjs'))) throw new Error('dist/ is missing: run `npm run build`');
   // One folder, since its path is part of what names the archive.
   const app = join(cacheRoot(), 'images', 'app');
   return withLock(join(cacheRoot(), 'locks', 'app-image'), async () => {
-    await run([process.execPath, join(projectRoot, 'deploy/image/stage.mjs'), app]);
+    await run([process.execPath, join(checkout, 'deploy/image/stage.mjs'), app]);
     return buildImage({
       reference: `${azekuraImage.repository}:${tag}`,
       layers: [
