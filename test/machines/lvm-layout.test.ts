@@ -49,6 +49,15 @@ describe('a pool of lvm on mirrored disks', () => {
   it('is made, holds data, and is the same after the daemon was killed', async () => {
     await azekura.run('pool', 'add', 'twin', '/dev/ubda', '/dev/ubdb', '--engine', 'lvm', '--layout', 'raid1');
     await ready();
+    // What is written lies twice: of two disks of 4 GiB one is for data.
+    const { status } = await azekura.json<{ status: { capacityBytes: number; freeBytes: number } }>(
+      'pool',
+      'show',
+      'twin',
+    );
+    expect(status.capacityBytes / 2 ** 30).toBeGreaterThan(3.5);
+    expect(status.capacityBytes / 2 ** 30).toBeLessThan(4);
+    expect(status.freeBytes).toBeLessThanOrEqual(status.capacityBytes);
     const made = await lvs();
     expect(made).toMatch(/^ *azk_pool thin-pool .*azk\.kind=pool/m);
     expect(made).toMatch(/azk_pool_tdata\S* raid1/);

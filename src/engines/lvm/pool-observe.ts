@@ -47,7 +47,7 @@ async function look(context: LvmContext, pool: PoolRef, found: FoundGroup): Prom
   causes.push(...(await raidCauses(context, pool, found)));
   for (const [id, problem] of failing) causes.push(diskFailing(pool, found, id, problem));
   causes.push(...(await planDisks(context, pool, found)).causes);
-  const { capacityBytes, freeBytes: freeInGroup } = capacityOf(group);
+  const { capacityBytes: onDisks, freeBytes: freeInGroup } = capacityOf(group);
   const path = `/dev/${group.name}`;
   const deviceClass = classOf([...found.devices.values()]);
   const disks = describeDisks(pool, found);
@@ -66,15 +66,18 @@ async function look(context: LvmContext, pool: PoolRef, found: FoundGroup): Prom
     const volumes = (await attachedLabels(context, found)).join(', ') || 'the volumes of the pool';
     return { ...absent(makeCause('PoolNeedsRepair', { pool: pool.name, problem, volumes })), ...told };
   }
-  const free = freeBytesOf(thin, status);
+  // Bytes of data: what lies twice on the disks is there once.
+  const layers = overhead(found, thin);
+  const capacityBytes = Math.floor(onDisks / layers);
+  const freeBytes = Math.min(capacityBytes, Math.floor(freeInGroup / layers) + freeBytesOf(thin, status));
   causes.push(...metadataCauses(pool, found, thin, status));
   return {
     ...told,
     present: true,
     capacityBytes,
-    freeBytes: Math.min(capacityBytes, freeInGroup + free),
+    freeBytes,
     // The thin pool gives nothing of its own back to the group.
-    thickFreeBytes: freeInGroup,
+    thickFreeBytes: Math.min(freeInGroup, freeBytes),
     causes,
   };
 }
