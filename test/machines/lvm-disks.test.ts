@@ -260,6 +260,19 @@ describe('a pool whose disk', { timeout: 900_000 }, () => {
     await untilWell('frail');
   });
 
+  it('reports I/O errors, or is pulled out, gets nothing new, and the other groups go on', async () => {
+    const disk = machine.disk('/dev/nbd0');
+    await disk.fail();
+    await untilCause('frail', 'DiskFailing');
+    expect(await azekura.refusal('volume', 'create', 'x', '--size', '16Mi', '--block', '--pool', 'frail')).toContain(
+      'it is not ready',
+    );
+    await works('main');
+    await disk.pull();
+    await works('main');
+    expect(await codes('frail')).not.toEqual([]);
+  });
+
   it('was one of two copies goes on, degraded', async () => {
     await azekura.run('pool', 'add', 'twin', '/dev/nbd1', '/dev/nbd2', '--engine', 'lvm', '--layout', 'raid1');
     await azekura.run('volume', 'create', 'safe', '--size', '64Mi', '--pool', 'twin');

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import type { BlockDeviceInfo, BlockNode } from '../../host/host.ts';
+import type { BlockDeviceInfo } from '../../host/host.ts';
 import { dashed, type LvmLabel } from '../../host/lvm/label.ts';
 import { formatBytes } from '../../lib/quantity.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
 import type { EngineDeps, PoolRef } from '../contract.ts';
 import type { LvmContext } from './context.ts';
-import { readDisks } from './find.ts';
+import { lastingPath, readDisks } from './find.ts';
 import { minimumDiskBytes } from './sizing.ts';
 
 /** A disk that may become part of a pool. */
@@ -42,23 +42,18 @@ export async function checkDisks(
         next: 'attach the disk, and look for its name with lsblk',
       });
     const info = known.find((one) => one.path === path);
-    const mapped = mapperPath(nodes.find((node) => node.path === path));
-    if (mapped !== undefined)
-      throw unusable(`${path} may be another device after a restart`, `name it as ${mapped}, which stays`);
+    const mapped = nodes.find((node) => node.path === path && lastingPath(node) !== path);
+    if (mapped)
+      throw unusable(`${path} may be another device after a restart`, `name it as ${lastingPath(mapped)}, which stays`);
     // With udev the names below /dev/mapper are links.
     if (stat.kind !== 'block' && !(info && path.startsWith('/dev/mapper/')))
       throw unusable(`${path} is not a block device (${stat.kind})`, 'name the device itself, not a link to it');
     if (!info) throw unusable(`${path} is not known to the kernel as a disk`);
-    const label = labelled.find(({ node }) => (mapperPath(node) ?? node.path) === path)?.label;
+    const label = labelled.find(({ node }) => lastingPath(node) === path)?.label;
     checked.push({ ...checkDisk(info, confirmedIds, label), prepared: isPrepared(pool, path, label) });
   }
   if (new Set(paths).size !== paths.length) throw unusable('a disk is named twice', 'name each disk once');
   return checked;
-}
-
-/** The lasting name of a device of the device mapper. */
-function mapperPath(node: BlockNode | undefined): string | undefined {
-  return node?.mapped ? `/dev/mapper/${node.mapped.name}` : undefined;
 }
 
 function checkDisk(
@@ -115,7 +110,7 @@ export async function preparedIds(
   const { disks } = await readDisks(deps);
   const prepared = new Set(
     disks
-      .map(({ node, label }) => ({ path: mapperPath(node) ?? node.path, label }))
+      .map(({ node, label }) => ({ path: lastingPath(node), label }))
       .filter(({ path, label }) => paths.includes(path) && isPrepared(pool, path, label))
       .map(({ path }) => path),
   );

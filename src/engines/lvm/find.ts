@@ -155,9 +155,18 @@ export async function lookFor(deps: EngineDeps, pool: PoolRef): Promise<FoundGro
       next: 'look at it with pvck; another disk of the group has a copy',
     });
   const names = new Set(hinted.map(({ name }) => name));
-  const silent = all.silent.find(({ node }) => names.has(node.name)) ?? all.silent[0];
+  // A pool that is yet to be made of certain disks is not held up by another one that is dead.
+  const fresh = pool.poolId === undefined && pool.source.kind === 'disks' ? pool.source.disks : undefined;
+  const silent =
+    all.silent.find(({ node }) => names.has(node.name)) ??
+    all.silent.find(({ node }) => fresh?.includes(lastingPath(node)) ?? true);
   if (silent) throw unreadable(pool, silent, names.has(silent.node.name));
   return undefined;
+}
+
+/** The name by which a disk is known again: of a device of the device mapper the one below /dev/mapper. */
+export function lastingPath({ path, mapped }: BlockNode): string {
+  return mapped ? `/dev/mapper/${mapped.name}` : path;
 }
 
 /** @param own whether the disk is certainly one of the pool's */
