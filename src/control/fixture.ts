@@ -32,7 +32,7 @@ export class ControlFixture {
   readonly #scratch: ScratchStore;
   readonly #agents: { close(): Promise<void> }[];
 
-  private constructor(scratch: ScratchStore, clock: Clock) {
+  private constructor(scratch: ScratchStore, clock: Clock, answersForAll: boolean) {
     const { store } = scratch;
     this.store = store;
     this.#scratch = scratch;
@@ -42,7 +42,7 @@ export class ControlFixture {
       inspectPool: async () => ({ plan: ['make it'], capacityBytes: 10 * gibibyte, existing: false, warnings: [] }),
       checkMountPoint: async () => {},
     };
-    const node = (name: string) => (name === 'here' ? side : undefined);
+    const node = (name: string) => (answersForAll || name === 'here' ? side : undefined);
     this.operations = createOperations({
       ...deps,
       view: { ...this.controllers.view, silentMs: (name) => this.silent.get(name) ?? 0 },
@@ -53,10 +53,17 @@ export class ControlFixture {
     this.#agents = this.#startAgents();
   }
 
+  /** @param options.answersForAll it answers for other nodes as well, as the controller of a cluster does */
   static async open(
-    options: { readonly clock?: Clock; readonly pools?: readonly string[]; readonly store?: Store } = {},
+    options: {
+      readonly clock?: Clock;
+      readonly pools?: readonly string[];
+      readonly store?: Store;
+      readonly answersForAll?: boolean;
+    } = {},
   ): Promise<ControlFixture> {
-    const fixture = new ControlFixture(await openScratchStore(options.store), options.clock ?? systemClock);
+    const scratch = await openScratchStore(options.store);
+    const fixture = new ControlFixture(scratch, options.clock ?? systemClock, options.answersForAll ?? false);
     await fixture.addNode('here');
     for (const name of options.pools ?? ['main']) await fixture.addPool(name);
     await fixture.controllers.start();

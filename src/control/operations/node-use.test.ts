@@ -8,7 +8,7 @@ import { silentAfterMs } from './silent-node.ts';
 let fixture: ControlFixture;
 let operations: Operations;
 beforeAll(async () => {
-  fixture = await ControlFixture.open();
+  fixture = await ControlFixture.open({ answersForAll: true });
   await fixture.addNode('there');
   operations = fixture.operations;
 });

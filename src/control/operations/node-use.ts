@@ -140,7 +140,7 @@ export async function detachVolume(
   const attachments: { readonly attachment: Attachment; readonly presence: NodePresence }[] = [];
   for (const attachment of found) {
     const { nodeName } = attachment.spec;
-    const presence = await nodePresence(context.deps, nodeName, context.deps.node(nodeName) !== undefined);
+    const presence = await nodePresence(context.deps, nodeName, nodeName === context.deps.nodeName);
     if (presence === 'live') refuseUsed(attachment);
     attachments.push({ attachment, presence });
   }

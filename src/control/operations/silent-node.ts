@@ -7,13 +7,13 @@ export const silentAfterMs = 180_000;
 /** `live`: its agent answers or has reported lately. `silent`: it has not. `gone`: the cluster does not know the node. */
 export type NodePresence = 'live' | 'silent' | 'gone';
 
-/** Whether somebody on the node can still do what is asked. @param reachable the agent of that node runs beside us */
+/** Whether somebody on the node can still do what is asked. @param own the agent of that node runs in this process */
 export async function nodePresence(
   { store, view }: { readonly store: Store; readonly view: Pick<View, 'silentMs'> },
   nodeName: string,
-  reachable: boolean,
+  own: boolean,
 ): Promise<NodePresence> {
-  if (reachable) return 'live';
+  if (own) return 'live';
   const node = await store.find('Node', nodeName);
   if (!node) return 'gone';
   const { heartbeat, phase } = node.status;
