@@ -243,7 +243,7 @@ describe.skipIf(missing)(`in trouble${missing ? ` (skipped: ${missing})` : ''}`,
   });
 
   it.skipIf(!long)(
-    'a node that is down and out of service lets its pods go, and has each volume once when it is back (skipped without AZEKURA_LONG=1: eight minutes)',
+    'a node that is down and out of service lets its pods go, and has each volume once when it is back (skipped without AZEKURA_LONG=1: four minutes)',
     { timeout: 20 * minute },
     async () => {
       await space.apply(claimOf('moved', className), setOf('moved'));

@@ -59,12 +59,15 @@ export async function ensureAttachment(
   checkAccess(volume, request);
   const present = await attachmentsNow(context, volume);
   const here = present.find((one) => one.spec.nodeName === request.nodeName);
-  if (here?.metadata.deletionTimestamp)
+  if (here?.metadata.deletionTimestamp) {
+    if (isKeptByPods(here) && !differs(here, request) && (await letGo(context, here)))
+      return ensureAttachment(context, volume, request, part);
     throw new AzekuraError(
       'Aborted',
       `volume ${volume.metadata.name} is just being detached from node ${request.nodeName}`,
       { next: 'try again in a moment' },
     );
+  }
   if (here) {
     refuseOtherUse(here, request);
     return { attachment: here, made: false };
@@ -132,12 +135,39 @@ function checkAccess(volume: Volume, { access, mountOptions }: AttachRequest): v
   if (mode === 'filesystem') checkMountOptions(policy.filesystem, mountOptions);
 }
 
-function refuseOtherUse({ spec }: Attachment, request: AttachRequest): void {
-  const differs =
+/**
+ * Whether the node keeps the attachment from being taken down, since the kubelet still has the volume staged. When a pod
+ * there wants it again, the kubelet does not unstage it before the volume is attached, and so the deletion would never end.
+ */
+function isKeptByPods({ status }: Attachment): boolean {
+  return status.causes.some(({ code }) => code === 'DeletedInUse');
+}
+
+/**
+ * Lets an attachment that is being deleted go without its node.
+ *
+ * @returns whether it was there, and is gone by that
+ */
+export async function letGo({ deps }: OperationsContext, { metadata }: Attachment): Promise<boolean> {
+  const left = await change(deps.store, 'Attachment', metadata.name, (stored) =>
+    stored.metadata.uid === metadata.uid && stored.metadata.deletionTimestamp
+      ? { metadata: { finalizers: stored.metadata.finalizers.filter((one) => one !== finalizers.agent) } }
+      : undefined,
+  );
+  return left?.metadata.finalizers.length === 0;
+}
+
+function differs({ spec }: Attachment, request: AttachRequest): boolean {
+  return (
     spec.access !== request.access ||
     spec.readOnly !== request.readOnly ||
-    (request.accessMode !== undefined && spec.accessMode !== undefined && spec.accessMode !== request.accessMode);
-  if (!differs) return;
+    (request.accessMode !== undefined && spec.accessMode !== undefined && spec.accessMode !== request.accessMode)
+  );
+}
+
+function refuseOtherUse(attachment: Attachment, request: AttachRequest): void {
+  if (!differs(attachment, request)) return;
+  const { spec } = attachment;
   throw new AzekuraError(
     'AlreadyExists',
     `volume ${spec.volumeName} is attached to node ${spec.nodeName} in another way${spec.readOnly ? ', read-only' : ''}`,

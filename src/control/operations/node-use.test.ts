@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makeCause } from '../../model/cause.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import { attachmentName } from '../../model/names.ts';
+import { changeStatus } from '../../store/change.ts';
 import { ControlFixture } from '../fixture.ts';
 import type { AttachRequest, Operations } from '../operations.ts';
 import { silentAfterMs } from './silent-node.ts';
@@ -198,6 +200,30 @@ describe('a volume that is staged on a node that does not answer', () => {
     await fixture.store.delete('Node', nodeName);
     expect(await detach()).toEqual({ unattended: [attachment] });
     expect(await find()).toBeUndefined();
+  });
+
+  it('is attached there again while the kubelet keeps what was deleted, and only there, and only in the same way', async () => {
+    const { attachment, find, detach, nodeName } = await attached(
+      'back',
+      { phase: 'Ready', heartbeat },
+      silentAfterMs + 1,
+    );
+    await detach();
+    const again = (part: Partial<AttachRequest> = {}) =>
+      operations.attachVolume('back', request({ nodeName, ...part }));
+    // While nobody says that pods use it, it is on its way out.
+    expect(await refusal(again())).toMatchObject({ code: 'Aborted' });
+    const cause = makeCause('DeletedInUse', { object: attachment, node: nodeName, volume: 'back' });
+    const causes = [{ ...cause, since: heartbeat }];
+    await changeStatus(fixture.store, 'Attachment', attachment, () => ({ causes }));
+    expect(await refusal(again({ readOnly: true }))).toMatchObject({ code: 'Aborted' });
+    expect(await refusal(operations.attachVolume('back', request()))).toMatchObject({ code: 'FailedPrecondition' });
+    const before = (await find())?.metadata.uid;
+    await again();
+    const after = await find();
+    expect(after?.metadata.uid).not.toBe(before);
+    expect(after?.metadata.deletionTimestamp).toBeUndefined();
+    expect(after?.spec).toMatchObject({ nodeName, origin: 'publish', staged: false });
   });
 
   it('stays attached where the node has reported lately', async () => {

@@ -1,10 +1,8 @@
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { Attachment } from '../../model/kinds.ts';
-import { finalizers } from '../../model/names.ts';
-import { change } from '../../store/change.ts';
 import type { AttachRequest, DetachResult } from '../operations.ts';
-import { attachmentsNow, editAttachment, ensureAttachment, findAttachment, sameOptions } from './attachments.ts';
+import { attachmentsNow, editAttachment, ensureAttachment, findAttachment, letGo, sameOptions } from './attachments.ts';
 import type { OperationsContext } from './context.ts';
 import { isPlaced, waitFor } from './settle.ts';
 import { type NodePresence, nodePresence } from './silent-node.ts';
@@ -146,6 +144,7 @@ export async function detachVolume(
   }
   for (const { attachment, presence } of attachments) {
     await detachSeen(context, attachment, presence === 'live');
+    // Of a node that is no more, nobody else would ever let it go.
     if (presence === 'gone') await letGo(context, attachment);
   }
   return {
@@ -174,15 +173,6 @@ async function detachSeen(context: OperationsContext, seen: Attachment, unused: 
       attachment = await store.find('Attachment', name);
     }
   }
-}
-
-/** Of a node that is no more, nobody else would ever let the attachment go. */
-async function letGo({ deps }: OperationsContext, { metadata }: Attachment): Promise<void> {
-  await change(deps.store, 'Attachment', metadata.name, (stored) =>
-    stored.metadata.uid === metadata.uid && stored.metadata.deletionTimestamp
-      ? { metadata: { finalizers: stored.metadata.finalizers.filter((one) => one !== finalizers.agent) } }
-      : undefined,
-  );
 }
 
 /** The attachment, unless it is on its way out. */
