@@ -26,7 +26,7 @@ export async function runInside(
     env: { ...env, AZEKURA_LAB_DISKS: disks.join(',') },
     deadlineMs,
   });
-  const said = `${stdout}\n${stderr}`.slice(-8_000);
+  const said = `${stdout}\n${stderr}`.slice(-20_000);
   expect(exitCode, said).toBe(0);
   expect(said).toMatch(/Tests.*\d passed/);
 }

@@ -38,6 +38,8 @@ export interface ContractEnv {
    * All of them unless told.
    */
   readonly crashStride?: number;
+  /** What the volumes say beside the data that they are encrypted with, if they are. */
+  readonly encryption?: VolumeIdentity['encryption'];
   /** Devices on this machine that the engine has made for volumes of the pool; loop devices on its files unless told. */
   devices?(pool: PoolRef): Promise<readonly string[]>;
   /** Takes everything away, also after a failed test. */
@@ -150,6 +152,7 @@ export class ContractKit {
       createdAt: timestamp(this.clock),
       generation: 1,
       claim: { namespace: 'default', name: 'claim', labels: { app: 'contract' } },
+      ...(this.env.encryption ? { encryption: this.env.encryption } : {}),
     };
     return { volume: { pool, volumeId }, identity, parameters: {}, ...(source ? { source } : {}) };
   }

@@ -96,6 +96,8 @@ export function describeVolumes(kit: ContractKit): void {
 
     it('attach read-only, and refuse the other mode meanwhile', async () => {
       const { volume } = await kit.create(variant);
+      // What never held anything may need to be written to before it can be read.
+      await kit.scribble(volume);
       const attached = await kit.engine().volumes.attach(volume, { readOnly: true });
       expect(attached.readOnly).toBe(true);
       expect(() => scribbleOn(attached.device)).toThrow();

@@ -72,6 +72,9 @@ async function layerNow({ inner }: EncryptedContext, volume: VolumeRef): Promise
 
 /** The device is made larger by the header. What a clone begins with is what its source has. */
 async function create(context: EncryptedContext, request: CreateVolume): Promise<void> {
+  // With the header the engine below would find it large enough.
+  if (request.identity.sizeBytes <= 0)
+    throw new AzekuraError('OutOfRange', `a volume of ${request.identity.sizeBytes} bytes cannot be`);
   const layer = await layerOfSource(context, request);
   await context.inner.volumes.create({ ...request, identity: inward(request.identity, layer) });
 }
