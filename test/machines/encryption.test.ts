@@ -4,6 +4,7 @@ import { ensureBuilt } from '../../lab/daemon.ts';
 import { type Lab, type Machine, startMachines } from '../../lab/machines/index.ts';
 import { eventually } from '../../lab/workbench.ts';
 import type { Volume } from '../../src/model/kinds.ts';
+import { bundle } from './bundle.ts';
 
 /*
  * Encryption at rest as a person meets it, on a kernel with device-mapper: a pool of files on /dev/ubda, a volume group on
@@ -219,6 +220,31 @@ describe('its key', () => {
     // The same look finds what is there.
     await machine.sh('grep -q -a -F -f /run/pattern /run/keys/wrong');
   }, 180_000);
+});
+
+describe('a key that comes with requests, as from a Secret', () => {
+  const csi = async (verb: 'use' | 'leave', secrets: Readonly<Record<string, string>> = {}) => {
+    const argv = ['node', '/shared/csi-keys.mjs', `${dataDir}/csi/csi.sock`, verb, 'secret'];
+    return machine.run(argv, { input: JSON.stringify(secrets), deadlineMs: 120_000 });
+  };
+
+  it('is not needed before the volume is staged; a wrong one is named, and it changes with the one before beside it', async () => {
+    await bundle('csi-keys.ts', lab.shared);
+    const without = await csi('use');
+    expect(without.stderr).toContain('no key came with a request to stage it');
+    expect((await csi('use', { key: keys.one })).stderr).toBe('');
+    await machine.sh(`echo ${marker} >/run/csi/secret/mount/f; sync`);
+    expect((await csi('leave')).stderr).toBe('');
+    expect(await machine.sh('dmsetup ls --target crypt')).not.toContain(await idOf('secret'));
+    expect((await csi('use', { key: keys.wrong })).stderr).toContain('does not open it');
+    expect((await csi('use', { key: keys.two, previousKey: keys.one })).stderr).toBe('');
+    expect(await machine.sh('cat /run/csi/secret/mount/f')).toBe(marker);
+    expect((await csi('leave')).stderr).toBe('');
+    const data = `${await dataOf('secret')}/data`;
+    expect([await opens(data, keys.one), await opens(data, keys.two)]).toEqual([false, true]);
+    expect((await csi('use', { key: keys.two })).stderr).toBe('');
+    expect((await csi('leave')).stderr).toBe('');
+  });
 });
 
 describe('its header', () => {

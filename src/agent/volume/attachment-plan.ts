@@ -30,6 +30,8 @@ export interface WantedAttachment {
   readonly readOnly: boolean;
   /** False while only the device is wanted. */
   readonly staged: boolean;
+  /** The device can be made only while it is staged: what it takes, such as a key, comes with that request. */
+  readonly madeWhenStaged?: boolean;
   readonly published: readonly Publication[];
 }
 
@@ -79,7 +81,8 @@ export function planAttachment(wanted: WantedAttachment, seen: SeenAttachment): 
   if (deviceWrong) steps.push({ do: 'detach' });
   if (!wanted.attached) return steps;
 
-  if (seen.device === undefined || seen.device.partial || deviceWrong) steps.push({ do: 'attach' });
+  const deviceDue = wanted.staged || !wanted.madeWhenStaged;
+  if (deviceDue && (seen.device === undefined || seen.device.partial || deviceWrong)) steps.push({ do: 'attach' });
   if (filesystem && (seen.staging !== 'ours' || stagingWrong)) steps.push({ do: 'stage' });
   for (const { path, readOnly, mountGroup } of wantedPaths.values()) {
     if (standing.has(path)) continue;

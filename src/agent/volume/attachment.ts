@@ -9,6 +9,7 @@ import { finalizers, requestIdOf } from '../../model/names.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import { causeOfError, withSince } from '../causes.ts';
 import type { AgentContext } from '../context.ts';
+import { keyComesWithStaging } from '../encryption/keys.ts';
 import { growMounted } from '../filesystem/growth.ts';
 import { readRecord } from '../filesystem/record.ts';
 import { observeAttachment, stagingPathOf } from './attachment-observe.ts';
@@ -89,7 +90,8 @@ async function converge(
   if (here.problem && !leaving) throw here.problem;
   const mounts = await context.deps.host.mounts();
   const seen = await observeAttachment(context, attachment, here.device, record, mounts);
-  const plan = planAttachment({ ...attachment.spec, attached: !leaving }, seen);
+  const madeWhenStaged = replica !== undefined && keyComesWithStaging(replica);
+  const plan = planAttachment({ ...attachment.spec, attached: !leaving, madeWhenStaged }, seen);
   const growTo = leaving ? undefined : growthDue(attachment, replica);
   const work: Omit<AttachmentWork, 'steps' | 'engine' | 'mounts'> = {
     context,
@@ -259,7 +261,7 @@ async function statusOf(
   );
   return {
     phase: 'Attached',
-    devicePath: device?.device,
+    devicePath: device?.partial ? undefined : device?.device,
     stagingPath,
     published,
     layers: [

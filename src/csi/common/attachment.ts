@@ -1,4 +1,4 @@
-import { causeCatalogue } from '../../model/causes.ts';
+import { type CauseCode, causeCatalogue } from '../../model/causes.ts';
 import type { Attachment, Volume } from '../../model/kinds.ts';
 import type { DirectUse } from '../deps.ts';
 import type { Call } from '../grpc/call.ts';
@@ -11,6 +11,7 @@ import { finalFailure, stateSentence } from './failure.ts';
  *
  * @param attachment as it was written
  * @param use of the agent, when the attachment is one of this node
+ * @param excused causes that do not matter to what was asked for
  * @throws AzekuraError FailedPrecondition, ResourceExhausted by the agent's cause; DeadlineExceeded
  */
 export async function attachmentSettled(
@@ -19,6 +20,7 @@ export async function attachmentSettled(
   call: Call,
   done: (attachment: Attachment) => boolean,
   use?: DirectUse,
+  excused: readonly CauseCode[] = [],
 ): Promise<Attachment> {
   const { name } = attachment.metadata;
   return context.attachments.until(name, call, {
@@ -26,10 +28,12 @@ export async function attachmentSettled(
     ahead: converged(use, attachment),
     look: (object) => {
       if (!object || object.status.observedGeneration < attachment.metadata.generation) return undefined;
+      const causes = object.status.causes.filter(({ code }) => !excused.includes(code));
+      const only = causes.length < object.status.causes.length;
       // After a failure the status still tells what was there before it: only without a blocking cause is it the present.
-      const blocked = object.status.causes.some(({ code }) => causeCatalogue[code].severity === 'blocking');
-      if (!blocked && object.status.phase === 'Attached' && done(object)) return object;
-      const failure = finalFailure(object.status.causes);
+      const blocked = causes.some(({ code }) => causeCatalogue[code].severity === 'blocking');
+      if (!blocked && (only || object.status.phase === 'Attached') && done(object)) return object;
+      const failure = finalFailure(causes);
       if (failure) throw failure;
       return undefined;
     },

@@ -16,6 +16,9 @@ const final: Readonly<Partial<Record<CauseCode, ErrorCode>>> = {
   DeletedInUse: 'FailedPrecondition',
   MountPointBusy: 'FailedPrecondition',
   FilesystemNeedsCheck: 'FailedPrecondition',
+  EncryptionKeyMissing: 'FailedPrecondition',
+  EncryptionKeyWrong: 'FailedPrecondition',
+  EncryptionHeaderDamaged: 'FailedPrecondition',
   FreezeTimedOut: 'Aborted',
 };
 
