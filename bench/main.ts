@@ -12,6 +12,7 @@ import { csi } from './csi.ts';
 import { idleDaemon } from './idle-daemon.ts';
 import { kubernetes } from './kubernetes.ts';
 import { loopOverhead } from './loop-overhead.ts';
+import { lvm } from './lvm.ts';
 import { manyVolumes } from './many-volumes.ts';
 import { placement } from './placement.ts';
 import { toRows, toTable } from './report.ts';
@@ -29,6 +30,7 @@ const benches: readonly Bench[] = [
   cliStart,
   kubernetes,
   controllerSize,
+  lvm,
 ];
 
 async function main(): Promise<number> {
