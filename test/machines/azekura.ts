@@ -26,17 +26,25 @@ export function azekuraIn(machine: Machine, dataDir = '/run/azekura-state'): Mac
     run,
     refusal,
     async up(...options) {
-      const daemon = machine.start(['azekura', 'up', '--data-dir', dataDir, '--no-pool', ...options]);
       let last = '';
-      for (const output of [daemon.stdout, daemon.stderr])
-        output.on('data', (data: Buffer) => (last = (last + data.toString()).slice(-2_000)));
+      const start = () => {
+        const daemon = machine.start(['azekura', 'up', '--data-dir', dataDir, '--no-pool', ...options]);
+        for (const output of [daemon.stdout, daemon.stderr])
+          output.on('data', (data: Buffer) => (last = (last + data.toString()).slice(-2_000)));
+        return daemon;
+      };
+      let daemon = start();
+      let restarts = 1;
       // It answers before it takes work.
       await eventually(
         async () => {
           const answer = await refusal('pool', 'remove', 'none', '--dry-run');
           if (/none/.test(answer)) return;
+          // As its unit has it: Restart=always. Seen twice on a busy machine: killed by a signal before it said a word.
+          if (daemon.exitCode !== null && restarts-- > 0) daemon = start();
           const state = daemon.exitCode === null ? 'runs' : `ended with ${daemon.exitCode}`;
-          throw new Error(`azekura ${state}, and answers ${answer}; its last words: ${last}`);
+          const kernel = await machine.sh('dmesg | tail -15; free -m');
+          throw new Error(`azekura ${state}, and answers ${answer}; its last words: ${last}\n${kernel}`);
         },
         90_000,
         500,

@@ -11,7 +11,7 @@ let azekura: MachineAzekura;
 
 beforeAll(async () => {
   ensureBuilt();
-  lab = await startMachines({ memory: '512M', disks: ['4G', '4G', '4G'] });
+  lab = await startMachines({ memory: '768M', disks: ['4G', '4G', '4G'] });
   machine = lab.machine(1);
   azekura = azekuraIn(machine);
   await azekura.up();
