@@ -63,6 +63,7 @@ describe('Copies', () => {
       } as never,
       clock: systemClock,
       log: silentLogger,
+      wakeAfterMs: 300,
     });
   });
   afterEach(async () => {
@@ -95,6 +96,26 @@ describe('Copies', () => {
     await ask('copy', source);
     waitFor('copy');
     await expect.poll(() => nodeOf('copy')).toBe('n2');
+  });
+
+  it('wakes the provisioner until there is a volume', async () => {
+    const claimNow = () => client.get<KubeClaim>(claimType, 'copy', { namespace });
+    const woken = async () => (await claimNow()).metadata.annotations?.['azekura.dev/provisioner-woken-at'];
+    await ask('copy', clone);
+    waitFor('copy');
+    await expect.poll(() => nodeOf('copy')).toBe('n2');
+    expect(await woken()).toBeUndefined();
+    claims.claims.set(await claimNow());
+    await expect.poll(woken).toBeDefined();
+    const once = await woken();
+    await expect.poll(woken).not.toBe(once);
+    const { metadata, spec } = await claimNow();
+    claims.claims.set({ metadata, spec: { ...spec, volumeName: 'pv-2' } });
+    // A look that was under way may still write.
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    const last = await woken();
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(await woken()).toBe(last);
   });
 
   it('leaves alone what is no copy, has no pod, is of another driver or class, or has a node', async () => {

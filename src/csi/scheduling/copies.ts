@@ -1,6 +1,6 @@
 import type { View } from '../../control/view.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import type { Clock } from '../../lib/clock.ts';
+import { type Clock, timestamp } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { WorkQueue } from '../../lib/work-queue.ts';
 import { hasCode } from '../../model/errors.ts';
@@ -26,11 +26,16 @@ export interface CopiesDeps {
   readonly view: Pick<View, 'volumeOf' | 'replicasOf' | 'snapshots' | 'pools'>;
   readonly clock: Clock;
   readonly log: Logger;
+  /** So long a volume may take before the provisioner is woken up; 15 s unless told. */
+  readonly wakeAfterMs?: number;
 }
 
 const parallelism = 4;
 /** A source that is not ready yet, or that nobody knows yet, is looked for again. */
 const againAfterMs = 5_000;
+const defaultWakeAfterMs = 15_000;
+/** Says when that was done last; what counts is that the claim changes. */
+const wokenAt = 'azekura.dev/provisioner-woken-at';
 
 const snapshotKind = 'snapshot.storage.k8s.io/VolumeSnapshot';
 /** Any other kind is filled by a populator, which needs no place. */
@@ -47,10 +52,14 @@ const sourceKind = ({ spec }: KubeClaim): string =>
 export class Copies {
   readonly #deps: CopiesDeps;
   readonly #queue: WorkQueue;
+  /** Claims that got their node here, and have no volume yet as far as is known. */
+  readonly #sent = new Set<string>();
+  readonly #wakeAfterMs: number;
   readonly #stops: (() => void)[];
 
   constructor(deps: CopiesDeps) {
     this.#deps = deps;
+    this.#wakeAfterMs = deps.wakeAfterMs ?? defaultWakeAfterMs;
     const { claims, clock, log } = deps;
     this.#queue = new WorkQueue({
       clock,
@@ -86,7 +95,7 @@ export class Copies {
 
   async #review(key: string): Promise<{ againAfterMs: number } | undefined> {
     const claim = this.#open(key);
-    if (!claim) return undefined;
+    if (!claim) return this.#wake(key);
     const nodeName = await this.#sourceNode(claim);
     if (nodeName === undefined) return { againAfterMs };
     const { name, namespace = '', resourceVersion } = claim.metadata;
@@ -99,7 +108,27 @@ export class Copies {
       return { againAfterMs };
     }
     this.#deps.log.info({ claim: key, node: nodeName }, 'the pod of a copy is sent to its source');
-    return undefined;
+    this.#sent.add(key);
+    return { againAfterMs: this.#wakeAfterMs };
+  }
+
+  /**
+   * Changes a claim that has its node and no volume, so that the provisioner looks at it. It ignores a change of a claim that
+   * it is about to try again, and forgets the claim when that try still reads the claim without its node: then it would look
+   * again a quarter of an hour later, and the scheduler waits for it.
+   */
+  async #wake(key: string): Promise<{ againAfterMs: number } | undefined> {
+    const claim = this.#deps.claims.claims.get(key);
+    const waits = claim?.metadata.annotations?.[selectedNode] && !claim.spec?.volumeName;
+    if (!this.#sent.has(key) || !claim || !waits || claim.metadata.deletionTimestamp) {
+      this.#sent.delete(key);
+      return undefined;
+    }
+    const { name, namespace = '' } = claim.metadata;
+    const annotations = { [wokenAt]: timestamp(this.#deps.clock) };
+    await this.#deps.client.patch(claimType, { name, namespace }, { metadata: { annotations } });
+    this.#deps.log.info({ claim: key }, 'the provisioner is asked again for a copy');
+    return { againAfterMs: this.#wakeAfterMs };
   }
 
   /** The node that has the source; undefined when it is not known (yet), or not on one node. */
