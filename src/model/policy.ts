@@ -63,3 +63,14 @@ export const encryptionHeaderBytes = 4 * 2 ** 20;
 export function headerBytesOf({ encryption }: { readonly encryption?: Policy['encryption'] }): number {
   return encryption === 'luks2' ? encryptionHeaderBytes : 0;
 }
+
+/**
+ * Whether a volume can be opened only by a request to stage it, which brings the key: its policy names no file. In
+ * Kubernetes a volume is attached to the node before that.
+ */
+export function keyComesWithStaging({
+  encryption,
+  encryptionKeyFile,
+}: Pick<Policy, 'encryption' | 'encryptionKeyFile'>): boolean {
+  return encryption !== 'none' && encryptionKeyFile === undefined;
+}

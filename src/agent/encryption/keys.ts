@@ -44,15 +44,6 @@ export async function keysOf(
   throw missing('it names no key file, and no key came with a request to stage it');
 }
 
-/**
- * Whether the volume can be opened only by a request to stage it, which brings the key: its policy names no file. In
- * Kubernetes a volume is attached to the node before that.
- */
-export function keyComesWithStaging({ spec }: Pick<Replica, 'spec'>): boolean {
-  const { encryption, encryptionKeyFile } = spec.policy;
-  return encryption !== 'none' && encryptionKeyFile === undefined;
-}
-
 /** Whatever the file's group and everybody else may do with it. */
 const forOthers = 0o077;
 

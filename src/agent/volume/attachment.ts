@@ -6,10 +6,10 @@ import { blamed, toAzekuraError } from '../../model/errors.ts';
 import type { Attachment, Replica } from '../../model/kinds.ts';
 import type { Layer } from '../../model/layer.ts';
 import { finalizers, requestIdOf } from '../../model/names.ts';
+import { keyComesWithStaging } from '../../model/policy.ts';
 import { change, changeStatus } from '../../store/change.ts';
 import { causeOfError, withSince } from '../causes.ts';
 import type { AgentContext } from '../context.ts';
-import { keyComesWithStaging } from '../encryption/keys.ts';
 import { growMounted } from '../filesystem/growth.ts';
 import { readRecord } from '../filesystem/record.ts';
 import { observeAttachment, stagingPathOf } from './attachment-observe.ts';
@@ -90,7 +90,7 @@ async function converge(
   if (here.problem && !leaving) throw here.problem;
   const mounts = await context.deps.host.mounts();
   const seen = await observeAttachment(context, attachment, here.device, record, mounts);
-  const madeWhenStaged = replica !== undefined && keyComesWithStaging(replica);
+  const madeWhenStaged = replica !== undefined && keyComesWithStaging(replica.spec.policy);
   const plan = planAttachment({ ...attachment.spec, attached: !leaving, madeWhenStaged }, seen);
   const growTo = leaving ? undefined : growthDue(attachment, replica);
   const work: Omit<AttachmentWork, 'steps' | 'engine' | 'mounts'> = {

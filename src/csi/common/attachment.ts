@@ -29,10 +29,10 @@ export async function attachmentSettled(
     look: (object) => {
       if (!object || object.status.observedGeneration < attachment.metadata.generation) return undefined;
       const causes = object.status.causes.filter(({ code }) => !excused.includes(code));
-      const only = causes.length < object.status.causes.length;
+      const isExcused = causes.length < object.status.causes.length;
       // After a failure the status still tells what was there before it: only without a blocking cause is it the present.
       const blocked = causes.some(({ code }) => causeCatalogue[code].severity === 'blocking');
-      if (!blocked && (only || object.status.phase === 'Attached') && done(object)) return object;
+      if (!blocked && (isExcused || object.status.phase === 'Attached') && done(object)) return object;
       const failure = finalFailure(causes);
       if (failure) throw failure;
       return undefined;

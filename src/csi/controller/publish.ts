@@ -1,5 +1,6 @@
 import type { ControllerPublishVolumeRequest, ControllerUnpublishVolumeRequest } from '../../gen/csi/csi_pb.js';
 import { AzekuraError } from '../../model/errors.ts';
+import { keyComesWithStaging } from '../../model/policy.ts';
 import { required } from '../common/arguments.ts';
 import { attachmentGone, attachmentSettled } from '../common/attachment.ts';
 import { capabilityProblem, isReadOnly, parseCapability } from '../common/capability.ts';
@@ -37,8 +38,7 @@ export async function controllerPublish(
       observeRequestId: call.requestId,
     });
     // A key that comes with staging is that request's affair, also when one before has brought none or a wrong one.
-    const { encryption, encryptionKeyFile } = volume.spec.policy;
-    const excused = encryption !== 'none' && encryptionKeyFile === undefined ? keyCauses : [];
+    const excused = keyComesWithStaging(volume.spec.policy) ? keyCauses : [];
     await attachmentSettled(context, attachment, call, () => true, undefined, excused);
     return { publishContext: {} };
   });
