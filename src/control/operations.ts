@@ -213,6 +213,8 @@ export interface AdoptRequest {
   readonly all?: boolean;
   /** Another name, for one volume. */
   readonly as?: string;
+  /** Where the key of the encrypted ones lies on the node now; what stands beside the data unless told. */
+  readonly keyFile?: string;
   readonly dryRun?: boolean;
 }
 

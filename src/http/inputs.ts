@@ -155,6 +155,12 @@ export const AdoptInput = z
     volumes: z.array(z.string().min(1).max(1_024)).min(1).max(1_024).optional().describe('Names or ids'),
     all: z.boolean().optional(),
     as: Name.optional().describe('Another name, for one volume'),
+    keyFile: z
+      .string()
+      .startsWith('/', 'must be an absolute path')
+      .max(4095)
+      .optional()
+      .describe('File on the node with the key of those that are encrypted'),
   })
   .strict();
 const adopted = z.object({ volume: z.string(), volumeId: z.string() });

@@ -11,6 +11,7 @@ import {
   type OrphanVolume,
   type PoolOrphans,
 } from '../../model/orphans.ts';
+import { encryptionHeaderBytes } from '../../model/policy.ts';
 import { changeStatus } from '../../store/change.ts';
 import { type AgentContext, keys, poolRef } from '../context.ts';
 
@@ -98,7 +99,17 @@ async function describe(context: AgentContext, pool: Pool, volume: VolumeOnDisk)
     ...(volume.recycled ? { recycled: { ...identity?.recycled } } : {}),
   };
   if (!identity) {
-    const filesystem = sizeBytes > 0 ? await filesystemOf(context, pool, volume.dataPath) : undefined;
+    const content = sizeBytes > 0 ? await contentOf(context, pool, volume.dataPath) : undefined;
+    // What lies behind a header is seen when it is opened; most volumes hold a file system.
+    if (content === 'crypto_LUKS')
+      return {
+        ...common,
+        sizeBytes: Math.max(0, sizeBytes - encryptionHeaderBytes),
+        mode: 'filesystem',
+        provisioning: 'thin',
+        encryption: { kind: 'luks2' },
+      };
+    const filesystem = content === 'xfs' || content === 'ext4' ? content : undefined;
     return {
       ...common,
       mode: filesystem ? 'filesystem' : 'block',
@@ -125,10 +136,9 @@ async function describe(context: AgentContext, pool: Pool, volume: VolumeOnDisk)
 }
 
 /** What the data itself tells of a volume whose identity is lost. */
-async function filesystemOf(context: AgentContext, pool: Pool, dataPath: string): Promise<'xfs' | 'ext4' | undefined> {
+async function contentOf(context: AgentContext, pool: Pool, dataPath: string): Promise<string | undefined> {
   try {
-    const found = await context.deps.host.kernel(`pool/${pool.metadata.name}`).probeFilesystem(dataPath);
-    return found?.filesystem === 'xfs' || found?.filesystem === 'ext4' ? found.filesystem : undefined;
+    return (await context.deps.host.kernel(`pool/${pool.metadata.name}`).probeFilesystem(dataPath))?.filesystem;
   } catch (error) {
     // A volume that must be made active first does not tell.
     if (hasCode(error, 'Unavailable')) throw error;

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { AdoptAnswer, Adopted, NotAdopted } from '../../control/operations.ts';
 import { formatBytes } from '../../lib/quantity.ts';
@@ -14,6 +15,12 @@ import { printableText } from '../table.ts';
 /** Each turn takes what a Pool object can list; a pool with more is taken over in several. */
 const mostTurns = 1_000;
 
+interface AdoptOptions {
+  readonly all?: boolean;
+  readonly as?: string;
+  readonly keyFile?: string;
+}
+
 /** The verb that makes objects again of what lies on a pool without any. */
 export function registerPoolAdopt(group: Command, context: Context): void {
   const adopt = group
@@ -24,11 +31,13 @@ export function registerPoolAdopt(group: Command, context: Context): void {
     )
     .option('--all', 'all that the pool holds')
     .option('--as <name>', 'under this name, when its own is taken or lost; for one volume')
-    .action(async (name: string, volumes: string[], options: { readonly all?: boolean; readonly as?: string }) => {
+    .option('--key-file <file>', 'file on the node with the key of encrypted volumes (what stands beside the data)')
+    .action(async (name: string, volumes: string[], options: AdoptOptions) => {
       const body = {
         ...(volumes.length > 0 ? { volumes } : {}),
         ...(options.all ? { all: true } : {}),
         ...(options.as === undefined ? {} : { as: parseName(options.as, 'volume') }),
+        ...(options.keyFile === undefined ? {} : { keyFile: resolve(options.keyFile) }),
       };
       return adoptAll(context, parseName(name, 'pool'), body);
     });
@@ -37,6 +46,7 @@ export function registerPoolAdopt(group: Command, context: Context): void {
     'pool adopt main --all',
     'pool adopt main db wal',
     'pool adopt main db --as db-before',
+    'pool adopt main db --key-file /etc/azekura/keys/db',
   ]);
 }
 

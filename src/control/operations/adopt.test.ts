@@ -66,6 +66,27 @@ describe('adoptPool', () => {
     expect(grown?.spec.volumeGeneration).toBe(8);
   });
 
+  it('keeps the place of the key of encrypted volumes, or takes the one that is named', async () => {
+    const encryption = { kind: 'luks2', keyFile: '/keys/old' } as const;
+    const { operations, store } = await open([
+      orphan('db', { encryption }),
+      orphan('wal', { encryption: { kind: 'luks2' } }),
+      orphan('plain'),
+    ]);
+    await operations.adoptPool('main', { volumes: ['db'] });
+    expect((await store.get('Volume', 'db')).spec.policy).toMatchObject({
+      encryption: 'luks2',
+      encryptionKeyFile: '/keys/old',
+    });
+    await expect(operations.adoptPool('main', { volumes: ['plain'], keyFile: '/keys/new' })).rejects.toThrow(
+      'nothing that is to be adopted is encrypted',
+    );
+    await operations.adoptPool('main', { ...all, keyFile: '/keys/new' });
+    expect((await store.get('Volume', 'wal')).spec.policy.encryptionKeyFile).toBe('/keys/new');
+    const { policy } = (await store.get('Volume', 'plain')).spec;
+    expect([policy.encryption, policy.encryptionKeyFile]).toEqual(['none', undefined]);
+  });
+
   it('changes nothing in a dry run', async () => {
     const { operations, store } = await open([orphan('db')], [snapshot('db', 's')]);
     const answer = await operations.adoptPool('main', { ...all, dryRun: true });

@@ -18,7 +18,7 @@ export async function adoptPool(context: OperationsContext, name: string, reques
   checkRequest(request);
   const orphans = await lookAgain(context, await openPool(context, name));
   const pool = await context.need('Pool', name);
-  const chosen = choose(context, pool, orphans, request);
+  const chosen = withKeyFile(choose(context, pool, orphans, request), request.keyFile);
   const adopted: Adopted[] = [];
   const conflicts: NotAdopted[] = [];
   for (const volume of chosen.volumes) {
@@ -140,6 +140,19 @@ function choose(context: OperationsContext, pool: Pool, orphans: PoolOrphans, re
       next: 'name one of them by its id',
     });
   return { volumes, named, snapshots };
+}
+
+/** @throws AzekuraError InvalidArgument when nothing that is meant has use for a key */
+function withKeyFile(chosen: Chosen, keyFile: string | undefined): Chosen {
+  if (keyFile === undefined) return chosen;
+  if (!chosen.volumes.some(({ encryption }) => encryption))
+    throw new AzekuraError('InvalidArgument', 'a key file is named, and nothing that is to be adopted is encrypted', {
+      next: 'leave the key file out',
+    });
+  const volumes = chosen.volumes.map((volume) =>
+    volume.encryption ? { ...volume, encryption: { ...volume.encryption, keyFile } } : volume,
+  );
+  return { ...chosen, volumes };
 }
 
 /** Why a volume cannot be adopted under a name; undefined when it can. */

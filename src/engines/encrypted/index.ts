@@ -1,10 +1,12 @@
 import { AzekuraError } from '../../model/errors.ts';
 import type { Engine, EngineDefinition, EngineDiff, EngineSnapshots, RangePage, SnapshotRef } from '../contract.ts';
+import type { EncryptedContext, EncryptionOptions } from './context.ts';
+import { keepHeaderAtRest } from './header.ts';
 import { behind, inwardSnapshot, layerOf, outwardOnDisk, outwardSnapshot } from './identity.ts';
-import { type EncryptedContext, type EncryptionOptions, encryptedVolumes } from './volumes.ts';
+import { encryptedVolumes } from './volumes.ts';
 
+export type { EncryptionOptions } from './context.ts';
 export { outwardOnDisk } from './identity.ts';
-export { type EncryptionOptions, headerFile } from './volumes.ts';
 
 /** An engine whose volumes are encrypted: the contract above, LUKS2 between, the engine below. */
 export function encrypted(definition: EngineDefinition, options: EncryptionOptions): EngineDefinition {
@@ -28,7 +30,8 @@ export function encrypted(definition: EngineDefinition, options: EncryptionOptio
   };
 }
 
-function encryptedSnapshots({ inner }: EncryptedContext, snapshots: EngineSnapshots): EngineSnapshots {
+function encryptedSnapshots(context: EncryptedContext, snapshots: EngineSnapshots): EngineSnapshots {
+  const { inner } = context;
   const { restore } = snapshots;
   const layerOfSnapshot = async (ref: SnapshotRef) => (await snapshots.observe(ref)).identity?.encryption;
   return {
@@ -58,6 +61,8 @@ function encryptedSnapshots({ inner }: EncryptedContext, snapshots: EngineSnapsh
             };
             // What says that there is nothing worth keeping is written after the bytes that it would be said of are gone.
             const backwards = layer !== undefined && order[layer.state] < order[layerOf(identity).state];
+            // The snapshot's own header may be from before a change of key.
+            await keepHeaderAtRest(context, ref);
             if (!backwards) await write();
             await restore(ref);
             if (backwards) await write();

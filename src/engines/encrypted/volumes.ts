@@ -1,42 +1,19 @@
 import type { BlockNode } from '../../host/host.ts';
-import type { KeyDerivation } from '../../host/luks/argv.ts';
 import type { LuksKey } from '../../host/luks/run.ts';
 import { AzekuraError, toAzekuraError } from '../../model/errors.ts';
 import type {
   AttachedDevice,
   CreateVolume,
   EncryptionLayer,
-  Engine,
-  EngineDeps,
   EngineVolumes,
   VolumeIdentity,
   VolumeObservation,
   VolumeRef,
 } from '../contract.ts';
-import { LuksDevice, wrongKey } from './device.ts';
+import { deviceOf, type EncryptedContext } from './context.ts';
+import { type LuksDevice, wrongKey } from './device.ts';
+import { carryHeader, keepHeader, keepMissingHeader, takeNewerHeader } from './header.ts';
 import { blankLayer, inward, layerOf, outward } from './identity.ts';
-
-/** What the layer needs to know of one volume. */
-export interface EncryptionOptions {
-  /**
-   * The keys of a volume: the one that should open it first, then those that did before.
-   *
-   * @throws AzekuraError FailedPrecondition with blame EncryptionKeyMissing
-   */
-  keysOf(volume: VolumeRef): Promise<readonly [LuksKey, ...LuksKey[]]>;
-  /** Whether discards reach the pool, which then sees what of the volume is unused. */
-  readonly discards: boolean;
-  /** How new keys are derived; the standard one unless told. For tests with many volumes, where deriving is all the time. */
-  readonly derivation?: KeyDerivation;
-}
-
-export interface EncryptedContext extends EncryptionOptions {
-  readonly deps: EngineDeps;
-  readonly inner: Engine;
-}
-
-/** Name of the header's copy in the volume's companion folder. */
-export const headerFile = 'luks-header';
 
 export function encryptedVolumes(context: EncryptedContext): EngineVolumes {
   const { volumes } = context.inner;
@@ -75,8 +52,10 @@ async function create(context: EncryptedContext, request: CreateVolume): Promise
   // With the header the engine below would find it large enough.
   if (request.identity.sizeBytes <= 0)
     throw new AzekuraError('OutOfRange', `a volume of ${request.identity.sizeBytes} bytes cannot be`);
+  const { volume, source } = request;
   const layer = await layerOfSource(context, request);
   await context.inner.volumes.create({ ...request, identity: inward(request.identity, layer) });
+  if (source?.kind === 'move') await carryHeader(context, source.volume, volume);
 }
 
 async function layerOfSource({ inner }: EncryptedContext, { source }: CreateVolume): Promise<EncryptionLayer> {
@@ -183,7 +162,7 @@ async function bringUp(context: EncryptedContext, volume: VolumeRef, work: Bring
   if (index === undefined) throw wrongKey(identity?.name ?? volume.volumeId);
   // The key was changed in the Secret: the header follows.
   if (index > 0 && !readOnly) await changeKeyOn(context, volume, device, below.device, keys);
-  else await keepHeader(context, volume, device, below.device, { ifMissing: true });
+  else await keepMissingHeader(context, volume, device, below.device);
   const mapping = await device.mapping(below.device);
   if (mapping) return describe(below, mapping, layerOf(identity), identity);
   throw new AzekuraError('HostFailure', `volume ${volume.volumeId} was opened and has no mapping`, {
@@ -199,36 +178,6 @@ async function firstThatOpens(
 ): Promise<number | undefined> {
   for (const [index, key] of keys.entries()) if (await device.tryOpen(path, key, options)) return index;
   return undefined;
-}
-
-/**
- * A snapshot from before a change of key has the header of its time; restored or cloned, its volume is opened by the
- * present key all the same, when the present header is kept here and is of the same volume key.
- *
- * @returns whether the device has a header now that one of the keys opens
- */
-async function takeNewerHeader(
-  context: EncryptedContext,
-  volume: VolumeRef,
-  { identity, device, below, keys }: BringUp,
-): Promise<boolean> {
-  const kernel = context.deps.host.kernel(`volume/${volume.volumeId}`);
-  const [, origin] = /^(?:snapshot|volume) ([0-9a-z-]+)/.exec(identity?.parent ?? '') ?? [];
-  for (const volumeId of [volume.volumeId, ...(origin === undefined ? [] : [origin])]) {
-    const place = { ...volume, volumeId };
-    if (!(await context.inner.volumes.observe(place)).present) continue;
-    const folder = await context.inner.volumes.companionFolder?.(place);
-    const file = `${folder}/${headerFile}`;
-    if (folder === undefined || !(await kernel.stat(file))) continue;
-    if (!(await device.sameVolumeKey(file, below.device))) continue;
-    for (const key of keys) {
-      if ((await device.slotOf(file, key)) === undefined) continue;
-      await device.putBack(below.device, file);
-      await device.giveOwnUuid(below.device);
-      return true;
-    }
-  }
-  return false;
 }
 
 /** Writes down how far a volume has come, durably. */
@@ -315,27 +264,7 @@ async function changeKeyOn(
     if (kept === undefined || slot === kept) throw wrongKey(device.label);
     await device.removeKey(path, key);
   }
-  await keepHeader(context, volume, device, path, {});
+  await keepHeader(context, volume, device, path);
   if (known !== undefined && old.length === 0) return 'its key was the present one already';
   return 'the present key opens it; the one before does not any more';
-}
-
-/** A copy of the header beside the identity. One that cannot be written does not keep the volume from being used. */
-async function keepHeader(
-  context: EncryptedContext,
-  volume: VolumeRef,
-  device: LuksDevice,
-  path: string,
-  options: { readonly ifMissing?: boolean },
-): Promise<void> {
-  const folder = await context.inner.volumes.companionFolder?.(volume);
-  if (folder === undefined) return;
-  const file = `${folder}/${headerFile}`;
-  const kernel = context.deps.host.kernel(`volume/${volume.volumeId}`);
-  if (options.ifMissing && (await kernel.stat(file))) return;
-  await device.backUp(path, file);
-}
-
-function deviceOf(context: EncryptedContext, volume: VolumeRef, identity: VolumeIdentity | undefined): LuksDevice {
-  return new LuksDevice(context.deps, volume, identity?.name ?? volume.volumeId, context.derivation);
 }
