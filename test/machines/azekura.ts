@@ -1,3 +1,4 @@
+import type { RemoteProcess } from '../../lab/machines/index.ts';
 import type { Machine } from '../../lab/machines/machine.ts';
 import { eventually } from '../../lab/workbench.ts';
 
@@ -5,6 +6,8 @@ import { eventually } from '../../lab/workbench.ts';
 export interface MachineAzekura {
   /** Starts `azekura up` and waits until it answers. */
   up(...options: readonly string[]): Promise<void>;
+  /** Ends it, by SIGTERM or at once, and waits until it is gone. @param when a condition of the shell that is waited for before */
+  down(signal: 'TERM' | 'KILL', when?: string): Promise<void>;
   /** Runs a verb; resolves with its output. @throws RemoteCommandFailed */
   run(...words: readonly string[]): Promise<string>;
   /** The sentence that a verb fails with. */
@@ -13,7 +16,14 @@ export interface MachineAzekura {
   json<T>(...words: readonly string[]): Promise<T>;
 }
 
-export function azekuraIn(machine: Machine, dataDir = '/run/azekura-state'): MachineAzekura {
+/** @param options.log file of the machine that gets what it says */
+export function azekuraIn(
+  machine: Machine,
+  dataDir = '/run/azekura-state',
+  options: { readonly log?: string } = {},
+): MachineAzekura {
+  const { log } = options;
+  let running: RemoteProcess | undefined;
   const argv = (words: readonly string[]) => ['azekura', '--data-dir', dataDir, ...words];
   const run: MachineAzekura['run'] = async (...words) =>
     (await machine.exec(argv(words), { deadlineMs: 180_000 })).stdout.trim();
@@ -25,10 +35,17 @@ export function azekuraIn(machine: Machine, dataDir = '/run/azekura-state'): Mac
   return {
     run,
     refusal,
-    async up(...options) {
+    async down(signal, when = 'true') {
+      const ended = new Promise((resolve) => running?.once('close', resolve));
+      await machine.sh(`until ${when}; do sleep 0.02; done; kill -${signal} $(pgrep -f 'u[p] --data-dir ${dataDir}')`);
+      await ended;
+    },
+    async up(...words) {
       let last = '';
       const start = () => {
-        const daemon = machine.start(['azekura', 'up', '--data-dir', dataDir, '--no-pool', ...options]);
+        const up = ['azekura', 'up', '--data-dir', dataDir, '--no-pool', ...words];
+        const daemon = machine.start(log === undefined ? up : ['sh', '-c', 'exec "$@" >>"$0" 2>&1', log, ...up]);
+        running = daemon;
         for (const output of [daemon.stdout, daemon.stderr])
           output.on('data', (data: Buffer) => (last = (last + data.toString()).slice(-2_000)));
         return daemon;
@@ -43,7 +60,7 @@ export function azekuraIn(machine: Machine, dataDir = '/run/azekura-state'): Mac
           // As its unit has it: Restart=always. Seen twice on a busy machine: killed by a signal before it said a word.
           if (daemon.exitCode !== null && restarts-- > 0) daemon = start();
           const state = daemon.exitCode === null ? 'runs' : `ended with ${daemon.exitCode}`;
-          const kernel = await machine.sh('dmesg | tail -15; free -m');
+          const kernel = await machine.sh(`dmesg | tail -15; free -m; ${log === undefined ? '' : `tail -5 ${log}`}`);
           throw new Error(`azekura ${state}, and answers ${answer}; its last words: ${last}\n${kernel}`);
         },
         90_000,
