@@ -1,16 +1,21 @@
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/longest-first.ts';
 
-// unit: beside the code, needs nothing but Node. system: needs root, loop devices and XFS; one file at a time,
-// because the machine's loop devices and page cache are shared by all of them. kubernetes: a real cluster on top of that.
-// lab: machines with kernels of their own; needs root and /dev/net/tun.
+// unit: beside the code, needs nothing but Node; the files of a worker share its modules, none of which has a state.
+// system: needs root, loop devices and XFS; one file at a time, because the machine's loop devices and page cache are
+// shared by all of them. kubernetes: a real cluster on top of that. lab: machines with kernels of their own, two files at
+// a time; needs root and /dev/net/tun.
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
           name: 'unit',
           include: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'lab/**/*.test.ts'],
           testTimeout: 30_000,
+          isolate: false,
+          maxWorkers: 2,
         },
       },
       {
@@ -30,7 +35,7 @@ export default defineConfig({
           include: ['test/machines/**/*.test.ts'],
           testTimeout: 600_000,
           hookTimeout: 300_000,
-          fileParallelism: false,
+          maxWorkers: 2,
           pool: 'forks',
         },
       },

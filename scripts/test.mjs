@@ -1,5 +1,5 @@
-// `npm test`: everything that CI runs, complete on a fresh clone. Ends with "N passed, N failed, N skipped"; every
-// skipped test is named with its reason before that line.
+// `npm test`: everything that CI runs, complete on a fresh clone. Ends with the slowest files, the names of what was
+// skipped, each with its reason, and of what failed, and "N passed, N failed, N skipped".
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import {
@@ -8,12 +8,17 @@ import {
   requireNode,
   requireNodeModules,
   requireTools,
-  run,
   testTools,
 } from './lib/environment.mjs';
+import { testJobs } from './lib/jobs.mjs';
 import { otherMajors, otherNode } from './lib/other-nodes.mjs';
+import { inLanes, start, underWay } from './lib/process.mjs';
 import { stages } from './lib/stages.mjs';
 import { runVitest } from './lib/vitest.mjs';
+
+/** Clusters and machines wait much of their time, so that three lanes keep two cores busy. */
+const lanes = 3;
+const slowest = 10;
 
 requireNode();
 requireTools(testTools);
@@ -21,44 +26,59 @@ const postgresql = '/usr/lib/postgresql';
 const hasPostgres =
   existsSync(postgresql) &&
   readdirSync(postgresql).some((version) => existsSync(path.join(postgresql, version, 'bin', 'pgbench')));
-if (!hasPostgres && process.getuid?.() === 0) installPackages(['postgresql', 'postgresql-contrib']);
+const isRoot = process.getuid?.() === 0;
+if (!hasPostgres && isRoot) installPackages(['postgresql', 'postgresql-contrib']);
 requireNodeModules();
 
 const totals = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
 const skips = [];
 const times = [];
+const fileSeconds = [];
 
-for (const stage of stages) stageResult(stage.name, run('npx', ['--no-install', ...stage.command]));
-stageResult('build', run(process.execPath, ['scripts/build.mjs']));
-if (totals.failed === 0 || process.env.AZEKURA_TEST_ALL) {
+// What the labs run comes from Debian packages and Go modules: minutes on a machine that never built it, nothing
+// afterwards. It is made beside the other stages, which go first. Where it cannot be, tests say so in their names.
+const made = isRoot
+  ? {
+      lab: underWay(background('files of the machines', ['build'])),
+      kubernetes: hasProgram('go')
+        ? underWay(background('binaries of Kubernetes', ['kubernetes', 'build']))
+        : undefined,
+    }
+  : {};
+const checks = stages.map(({ name, command }) => ({ name, argv: ['npx', '--no-install', ...command] }));
+checks.push({ name: 'build', argv: [process.execPath, 'scripts/build.mjs'] });
+let sound = true;
+await inLanes(2, checks, async ({ name, argv }) => {
+  const status = await start(argv, { holdOutput: true });
+  stageResult(name, status);
+  sound &&= status === 0;
+});
+if (sound || process.env.AZEKURA_TEST_ALL) {
   add('unit', await runVitest('unit'));
   for (const major of otherMajors) await onOtherNode(major);
-  // Real Kubernetes from Go modules: minutes on a machine that never built it, nothing afterwards. Where that cannot be,
-  // its tests say so in their names.
-  if (process.getuid?.() === 0 && hasProgram('go')) {
-    const build = ['tsx', 'lab/main.ts', 'kubernetes', 'build'];
-    stageResult('binaries of the Kubernetes lab', run('npx', ['--no-install', ...build]));
-  }
-  // Machines of the lab bring kernels, disks and networks of their own, and a cluster has its own view of the mounts, so
-  // they disturb no loop device or mount of the system tests; more than two at a time would be too much for two cores.
-  // The long ones come first, so that both lanes end at about the same time.
-  const jobs = [
-    { project: 'system' },
-    { project: 'lab', shard: '2/2', holdOutput: true },
-    { project: 'kubernetes', shard: '2/2', holdOutput: true },
-    { project: 'lab', shard: '1/2', holdOutput: true },
-    { project: 'kubernetes', shard: '1/2', holdOutput: true },
-  ];
-  const done = new Map();
-  await inLanes(2, jobs, async (job) => done.set(job, await runVitest(job.project, job)));
-  for (const job of jobs) add(job.shard ? `${job.project} ${job.shard}` : job.project, done.get(job));
+  const jobs = testJobs().map((job) => ({ ...job, after: made[job.project], holdOutput: job.project !== 'system' }));
+  await inLanes(lanes, jobs, async (job) => {
+    console.log(`— ${job.name}`);
+    add(job.name, await runVitest(job.project, job));
+  });
 }
+await Promise.all(Object.values(made).map((one) => one?.end));
 for (const time of times) console.log(time);
+for (const { name, seconds } of fileSeconds.sort((a, b) => b.seconds - a.seconds).slice(0, slowest))
+  console.log(`${seconds} s: ${name}`);
 for (const skip of skips) console.log(`skipped: ${skip}`);
 for (const failure of failures) console.log(`failed: ${failure}`);
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
 process.exit(totals.failed === 0 ? 0 : 1);
+
+/** A stage of its own that yields to all others. */
+async function background(name, verb) {
+  const argv = ['nice', '-n', '19', 'npx', '--no-install', 'tsx', 'lab/main.ts', ...verb];
+  const startedMs = performance.now();
+  stageResult(name, await start(argv, { holdOutput: true }));
+  times.push(`${name}: ${Math.round((performance.now() - startedMs) / 1000)} s`);
+}
 
 function stageResult(name, status) {
   if (status === 0) totals.passed += 1;
@@ -80,15 +100,6 @@ async function onOtherNode(major) {
   add(`unit on Node ${found.version}`, await runVitest('unit', { other: found }));
 }
 
-/** Does the jobs in their order, so many of them at a time. */
-async function inLanes(lanes, jobs, run) {
-  const rest = [...jobs];
-  const lane = async () => {
-    for (let job = rest.shift(); job !== undefined; job = rest.shift()) await run(job);
-  };
-  await Promise.all(Array.from({ length: lanes }, lane));
-}
-
 function add(name, outcome) {
   totals.passed += outcome.passed;
   totals.failed += outcome.failed;
@@ -96,4 +107,5 @@ function add(name, outcome) {
   failures.push(...outcome.failures);
   skips.push(...outcome.skips);
   times.push(`${name}: ${outcome.passed} passed, ${outcome.failed} failed, ${outcome.seconds} s`);
+  for (const [file, seconds] of Object.entries(outcome.files)) fileSeconds.push({ name: file, seconds });
 }

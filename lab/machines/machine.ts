@@ -132,6 +132,8 @@ export class Machine {
       `vec1:transport=tap,ifname=m${this.number},depth=64,gro=1,mac=02:78:00:00:00:0${this.number}`,
       ...plain.map((disk) => `ubd${disk.slot}=${disk.file},,${diskName(this.number, disk)}`),
       ...['con=null', 'con0=null,fd:1', 'ssl=null', 'quiet', 'panic=5', 'noreboot', 'seccomp=on'],
+      // Each LVM command looks at all of /dev, and most of that would be old terminals.
+      'pty.legacy_count=0',
       ...record.kernelArguments,
     ];
     const child = spawn(program, args, { detached: true, stdio: ['ignore', console, console], cwd: '/' });

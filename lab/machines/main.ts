@@ -1,6 +1,7 @@
 /** `npm run lab -- VERB …` for machines: the command line over lab.ts. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { machineFiles } from './build/build.ts';
 import { LabError } from './error.ts';
 import { hasLife, LabFolder, labNames } from './folder.ts';
 import { Lab, takeDown } from './lab.ts';
@@ -51,6 +52,12 @@ export async function main(args: readonly string[]): Promise<number> {
     .showHelpAfterError(false)
     .configureOutput({ outputError: () => undefined });
 
+  program
+    .command('build')
+    .description("fetch and put together the machines' files, once; `up` does it too")
+    .action(async () => {
+      await machineFiles((line) => console.error(line));
+    });
   program
     .command('up')
     .description('start a lab of COUNT machines and wait until commands can be run on them')

@@ -186,7 +186,7 @@ describe('staging and publishing', () => {
     driver.agent.causes.set(name, makeCause('MountFailed', { volume: 'pvc-1', problem: 'EIO' }));
     const early = driver.client.node.nodeStageVolume(
       { volumeId: handle, stagingTargetPath, volumeCapability: mount() },
-      { deadlineMs: 600 },
+      { deadlineMs: 2_000 },
     );
     await expect(early).rejects.toThrow(/DEADLINE_EXCEEDED.*cannot be mounted: EIO/);
     driver.agent.causes.set(name, makeCause('FilesystemNeedsCheck', { volume: 'pvc-1', problem: 'bad magic' }));

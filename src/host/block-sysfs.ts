@@ -32,6 +32,8 @@ export interface BlockNodeOptions {
   readonly mapped?: (uuid: string) => boolean;
   /** Nothing but device-mapper devices. */
   readonly mappedOnly?: boolean;
+  /** Nothing but these, by the kernel's name; partitions too. */
+  readonly names?: ReadonlySet<string>;
 }
 
 const skipped = /^(ram|zram|sr|fd|mtdblock)\d/;
@@ -49,26 +51,32 @@ export function readBlockNodes(sys = '/sys', options: BlockNodeOptions = {}): re
     const folder = join(sys, 'block', name);
     const uuid = name.startsWith('dm-') ? (text(join(folder, 'dm/uuid')) ?? '') : undefined;
     if (uuid !== undefined && options.mapped && !options.mapped(uuid)) continue;
+    const partitions = uuid === undefined ? list(folder).filter((entry) => isPartition(folder, name, entry)) : [];
+    const wanted = (one: string) => options.names?.has(one) ?? true;
+    if (![name, ...partitions].some(wanted) || sizeOf(folder) === 0) continue;
     const node = describe(folder, name, kindOf(name), uuid);
-    if (node.sizeBytes === 0) continue;
-    const partitions = name.startsWith('dm-') ? [] : list(folder).filter((entry) => isPartition(folder, name, entry));
-    nodes.push({ ...node, holders: [...node.holders, ...partitions] });
-    for (const partition of partitions)
+    if (wanted(name)) nodes.push({ ...node, holders: [...node.holders, ...partitions] });
+    for (const partition of partitions.filter(wanted))
       nodes.push({ ...describe(join(folder, partition), partition, 'partition'), ...inherited(node) });
   }
   return nodes;
 }
 
+function sizeOf(folder: string): number {
+  return Number(text(join(folder, 'size')) ?? 0) * 512;
+}
+
 function describe(folder: string, name: string, kind: BlockNode['kind'], uuid?: string): BlockNode {
-  const errors = text(join(folder, 'device/ioerr_cnt'));
-  const serial = text(join(folder, 'device/serial')) ?? text(join(folder, 'serial')) ?? serialOfPage(folder);
+  // The device mapper has none of these, and a busy node hundreds of its devices.
+  const errors = uuid === undefined ? text(join(folder, 'device/ioerr_cnt')) : undefined;
+  const serial = uuid === undefined ? serialOf(folder) : undefined;
   const transport = kind === 'disk' ? transportOf(folder, name) : undefined;
   return {
     name,
     path: `/dev/${name.replaceAll('!', '/')}`,
     kind,
     deviceNumber: text(join(folder, 'dev')) ?? '',
-    sizeBytes: Number(text(join(folder, 'size')) ?? 0) * 512,
+    sizeBytes: sizeOf(folder),
     readOnly: text(join(folder, 'ro')) === '1',
     rotational: text(join(folder, 'queue/rotational')) === '1',
     ...(transport ? { transport } : {}),
@@ -107,9 +115,13 @@ function inherited(disk: BlockNode): Partial<BlockNode> {
   };
 }
 
+function serialOf(folder: string): string | undefined {
+  return text(join(folder, 'device/serial')) ?? text(join(folder, 'serial')) ?? serialOfPage(folder);
+}
+
 /** SCSI page 0x80: four bytes of header, then the serial number. */
 function serialOfPage(folder: string): string | undefined {
-  const page = text(join(folder, 'device/vpd_pg80'));
+  const page = text(join(folder, 'device/vpd_pg80'), 'latin1');
   return page === undefined || page.length <= 4 ? undefined : printable(page.slice(4));
 }
 
@@ -124,9 +136,8 @@ function list(path: string): readonly string[] {
 }
 
 /** An attribute without blanks around it; undefined when it is not there: the device may go while we read. */
-function text(path: string): string | undefined {
-  const value = quietly(() => readFileSync(path, 'latin1'));
-  return value === undefined ? undefined : value.trim();
+function text(path: string, encoding: 'utf8' | 'latin1' = 'utf8'): string | undefined {
+  return quietly(() => readFileSync(path, encoding))?.trim();
 }
 
 function printable(value: string): string {

@@ -143,7 +143,10 @@ export class FakeHost implements Host {
   mounts = async () => this.machine.mountEntries();
   loops = async () => this.machine.loopEntries();
   blockNodes: Host['blockNodes'] = async (options) =>
-    this.nodes.filter((node) => !node.mapped || (options?.mapped?.(node.mapped.uuid) ?? true));
+    this.nodes.filter(
+      ({ name, mapped }) =>
+        (options?.names?.has(name) ?? true) && (!mapped || (options?.mapped?.(mapped.uuid) ?? true)),
+    );
   diskProblem: Host['diskProblem'] = async () => undefined;
   lockHolder = async () => undefined;
   blockDevices = async () => [...this.devices];

@@ -116,7 +116,7 @@ describe('CreateVolume', () => {
   it('answers DEADLINE_EXCEEDED with the reason while work goes on, and finds it with the next call', async () => {
     driver.agent.hold('pvc-1');
     const request = { name: 'pvc-1', capacityRange: { requiredBytes: gib }, volumeCapabilities: [mount()] };
-    const early = driver.client.controller.createVolume(request, { deadlineMs: 600 });
+    const early = driver.client.controller.createVolume(request, { deadlineMs: 2_000 });
     await expect(early).rejects.toThrow(/DEADLINE_EXCEEDED.*Pending.*call again/);
     await driver.agent.release('pvc-1');
     expect((await driver.client.controller.createVolume(request)).volume?.volumeId).not.toBe('');

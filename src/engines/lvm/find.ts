@@ -47,9 +47,12 @@ export async function readDisks(deps: LookDeps): Promise<Disks> {
   return (await startReading(deps, await candidates(deps))).all;
 }
 
+/** Volumes of LVM are no places for pools. */
+const ofOthers = (uuid: string) => !uuid.startsWith('LVM-');
+
 /** What a RAID or a path of several is made of shows the label too, and is not to be written to. */
 async function candidates(deps: LookDeps): Promise<readonly BlockNode[]> {
-  const nodes = await deps.host.blockNodes({ mapped: (uuid) => !uuid.startsWith('LVM-') });
+  const nodes = await deps.host.blockNodes({ mapped: ofOthers });
   const stacked = new Set(
     nodes.filter(({ kind }) => kind === 'mapped' || kind === 'raid').flatMap(({ slaves }) => slaves),
   );
@@ -92,7 +95,7 @@ async function hintedDisks(deps: LookDeps, group: string): Promise<readonly Bloc
     mapped: (uuid) => uuid.startsWith('LVM-') && /-t(data|meta)$/.test(uuid),
   });
   const names = new Set(parts.filter(({ mapped }) => mapped?.name.startsWith(prefix)).flatMap(({ slaves }) => slaves));
-  return names.size === 0 ? [] : (await candidates(deps)).filter(({ name }) => names.has(name));
+  return names.size === 0 ? [] : await deps.host.blockNodes({ names, mapped: ofOthers });
 }
 
 /** Reads the group's text from the disk that has the newest version of it. @returns undefined when none can be read */
