@@ -37,33 +37,33 @@ const times = [];
 const fileSeconds = [];
 
 // What the labs run comes from Debian packages and Go modules: minutes on a machine that never built it, nothing
-// afterwards. It is made beside the other stages, which go first. Where it cannot be, tests say so in their names.
+// afterwards. It is made beside the other stages. Where it cannot be, tests say so in their names.
 const made = isRoot
   ? {
-      lab: underWay(background('files of the machines', ['build'])),
+      lab: underWay(stage('files of the machines', labVerb('build'))),
       kubernetes: hasProgram('go')
-        ? underWay(background('binaries of Kubernetes', ['kubernetes', 'build']))
+        ? underWay(stage('binaries of Kubernetes', labVerb('kubernetes', 'build')))
         : undefined,
     }
   : {};
+const allMade = Promise.all(Object.values(made).map((one) => one?.end));
 const checks = stages.map(({ name, command }) => ({ name, argv: ['npx', '--no-install', ...command] }));
 checks.push({ name: 'build', argv: [process.execPath, 'scripts/build.mjs'] });
 let sound = true;
 await inLanes(2, checks, async ({ name, argv }) => {
-  const status = await start(argv, { holdOutput: true });
-  stageResult(name, status);
-  sound &&= status === 0;
+  sound = (await stage(name, argv)) && sound;
 });
 if (sound || process.env.AZEKURA_TEST_ALL) {
   add('unit', await runVitest('unit'));
   for (const major of otherMajors) await onOtherNode(major);
   const jobs = testJobs().map((job) => ({ ...job, after: made[job.project], holdOutput: job.project !== 'system' }));
-  await inLanes(lanes, jobs, async (job) => {
+  const runJob = async (job) => {
     console.log(`— ${job.name}`);
     add(job.name, await runVitest(job.project, job));
-  });
+  };
+  await inLanes(lanes, jobs, runJob, allMade);
 }
-await Promise.all(Object.values(made).map((one) => one?.end));
+await allMade;
 for (const time of times) console.log(time);
 for (const { name, seconds } of fileSeconds.sort((a, b) => b.seconds - a.seconds).slice(0, slowest))
   console.log(`${seconds} s: ${name}`);
@@ -72,20 +72,21 @@ for (const failure of failures) console.log(`failed: ${failure}`);
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
 process.exit(totals.failed === 0 ? 0 : 1);
 
-/** A stage of its own that yields to all others. */
-async function background(name, verb) {
-  const argv = ['nice', '-n', '19', 'npx', '--no-install', 'tsx', 'lab/main.ts', ...verb];
-  const startedMs = performance.now();
-  stageResult(name, await start(argv, { holdOutput: true }));
-  times.push(`${name}: ${Math.round((performance.now() - startedMs) / 1000)} s`);
+function labVerb(...verb) {
+  return ['npx', '--no-install', 'tsx', 'lab/main.ts', ...verb];
 }
 
-function stageResult(name, status) {
-  if (status === 0) totals.passed += 1;
+/** Counts as one test, whose output is printed at its end. @returns whether it succeeded */
+async function stage(name, argv) {
+  const startedMs = performance.now();
+  const succeeded = (await start(argv, { holdOutput: true })) === 0;
+  times.push(`${name}: ${Math.round((performance.now() - startedMs) / 1000)} s`);
+  if (succeeded) totals.passed += 1;
   else {
     totals.failed += 1;
     failures.push(name);
   }
+  return succeeded;
 }
 
 /** The unit tests once more on another version of Node; skipped by name where it is not to be had. */

@@ -33,8 +33,9 @@ export function start([program, ...args], { holdOutput = false, env = process.en
  * @param {number} lanes
  * @param {readonly Job[]} jobs
  * @param {(job: Job) => Promise<unknown>} work
+ * @param {Promise<unknown>} [other] takes a lane until it ends
  */
-export async function inLanes(lanes, jobs, work) {
+export async function inLanes(lanes, jobs, work, other) {
   const rest = [...jobs];
   const lane = async () => {
     while (rest.length > 0) {
@@ -43,7 +44,8 @@ export async function inLanes(lanes, jobs, work) {
       else await work(...rest.splice(at, 1));
     }
   };
-  await Promise.all(Array.from({ length: lanes }, lane));
+  const first = other?.then(lane) ?? lane();
+  await Promise.all([first, ...Array.from({ length: lanes - 1 }, lane)]);
 }
 
 /** Something that is under way, and whether it still is. */
