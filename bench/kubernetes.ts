@@ -9,6 +9,7 @@ import { eventually } from '../lab/workbench.ts';
 import { KubeClient, type KubeObject, type ResourceType } from '../src/kube/client.ts';
 import { findAccess } from '../src/kube/connect.ts';
 import { createObjectCache } from '../src/kube/object-cache.ts';
+import { claimType, persistentVolumeType, podType } from '../src/kube/types.ts';
 import type { Bench, BenchContext, Measurement } from './bench.ts';
 
 const namespace = 'bench';
@@ -17,17 +18,6 @@ const ours = 'bench';
 interface Phased extends KubeObject {
   readonly status?: { readonly phase?: string };
 }
-
-const core = (plural: string, kind: string, namespaced: boolean): ResourceType => ({
-  group: '',
-  version: 'v1',
-  plural,
-  kind,
-  namespaced,
-});
-const claimType = core('persistentvolumeclaims', 'PersistentVolumeClaim', true);
-const podType = core('pods', 'Pod', true);
-const volumeType = core('persistentvolumes', 'PersistentVolume', false);
 
 export const kubernetes: Bench = {
   name: 'kubernetes',
@@ -151,7 +141,7 @@ async function watchPhases(client: KubeClient, { cleanup }: BenchContext): Promi
     cleanup.add(() => cache.close());
     return cache;
   };
-  const caches = [follow(claimType, { namespace }), follow(podType, { namespace }), follow(volumeType, {})];
+  const caches = [follow(claimType, { namespace }), follow(podType, { namespace }), follow(persistentVolumeType, {})];
   await Promise.all(caches.map(({ synced }) => synced));
   return {
     until: async (plural, name, phase, timeoutMs) => {

@@ -1,3 +1,4 @@
+import type { KubePersistentVolume } from '../../kube/types.ts';
 import { backoffMs } from '../../lib/backoff.ts';
 import { type Clock, pause } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -8,7 +9,7 @@ import { hasCode } from '../../model/errors.ts';
 import { change } from '../../store/change.ts';
 import type { Store } from '../../store/store.ts';
 import type { View } from '../view.ts';
-import type { KubernetesLooks, PersistentVolume } from './looks.ts';
+import type { KubernetesLooks } from './looks.ts';
 
 const parallelism = 4;
 
@@ -34,7 +35,7 @@ export function startClaims(deps: ClaimsDeps): Claims {
   const { looks, view, clock, log } = deps;
   const stopping = new AbortController();
   /** The newest of each that was not looked at yet. */
-  const waiting = new Map<string, PersistentVolume>();
+  const waiting = new Map<string, KubePersistentVolume>();
   const queue = new WorkQueue({
     clock,
     parallelism,
@@ -74,7 +75,7 @@ export function startClaims(deps: ClaimsDeps): Claims {
   };
 }
 
-async function bring({ looks, store, view }: ClaimsDeps, { spec }: PersistentVolume): Promise<void> {
+async function bring({ looks, store, view }: ClaimsDeps, { spec }: KubePersistentVolume): Promise<void> {
   const { namespace, name, uid } = spec.claimRef ?? {};
   const volume = view.volumeOf(spec.csi?.volumeHandle ?? '');
   if (!volume || !namespace || !name || !uid) return;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ObjectReference } from '../../kube/types.ts';
+import type { KubeClaim, KubePersistentVolume, KubePod, ObjectReference } from '../../kube/types.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { silentLogger } from '../../lib/log.ts';
 import { sameJson } from '../../lib/same-json.ts';
@@ -8,7 +8,7 @@ import { change, changeStatus } from '../../store/change.ts';
 import { ControlFixture } from '../fixture.ts';
 import { startClaimEvents } from './claim-events.ts';
 import { startClaims } from './claims.ts';
-import type { Claim, KubernetesLooks, PersistentVolume, Pod } from './looks.ts';
+import type { KubernetesLooks } from './looks.ts';
 import { whyInKubernetes } from './why.ts';
 
 const uid = '297b355a-d1df-4dce-95ce-147bd551cf14';
@@ -16,10 +16,10 @@ const volumeName = `pvc-${uid}`;
 const claim = { namespace: 'shop', name: 'database' };
 
 class FakeLooks implements KubernetesLooks {
-  readonly claims = new Map<string, Omit<Claim, 'metadata'>>();
+  readonly claims = new Map<string, Omit<KubeClaim, 'metadata'>>();
   labels: Record<string, string> = {};
-  readonly known = new Map<string, Omit<PersistentVolume, 'metadata'>>();
-  readonly pods = new Map<string, Omit<Pod, 'metadata'>>();
+  readonly known = new Map<string, Omit<KubePersistentVolume, 'metadata'>>();
+  readonly pods = new Map<string, Omit<KubePod, 'metadata'>>();
   warning: string | undefined;
 
   claim = async (namespace: string, name: string) => {
@@ -30,8 +30,8 @@ class FakeLooks implements KubernetesLooks {
   pod = async (namespace: string, name: string) => named(this.pods.get(`${namespace}/${name}`), name);
   lastWarning = async () => this.warning;
   /** Told to whoever follows them. */
-  readonly changes: PersistentVolume[] = [];
-  async *volumes(signal: AbortSignal): AsyncGenerator<PersistentVolume> {
+  readonly changes: KubePersistentVolume[] = [];
+  async *volumes(signal: AbortSignal): AsyncGenerator<KubePersistentVolume> {
     while (!signal.aborted) {
       const next = this.changes.shift();
       if (next) yield next;

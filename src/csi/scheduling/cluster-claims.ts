@@ -1,19 +1,10 @@
 import type { KubeClient } from '../../kube/client.ts';
 import { createObjectCache } from '../../kube/object-cache.ts';
+import { claimType, type KubeClaim, type KubePod, podType } from '../../kube/types.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { WatchCache } from '../../lib/watch-cache.ts';
-import {
-  claimKeysOf,
-  claimType,
-  type KubeClaim,
-  type KubePod,
-  keyOf,
-  podType,
-  type StorageClass,
-  selectedNode,
-  storageClassType,
-} from './kinds.ts';
+import { claimKeysOf, keyOf, type StorageClass, selectedNode, storageClassType } from './kinds.ts';
 
 /** Claims, the pods that wait for a node, and StorageClasses, in memory. */
 export interface ClusterClaims {
@@ -63,21 +54,21 @@ export function watchClaims(client: KubeClient, deps: { readonly log: Logger; re
 function keptClaim({ metadata, spec }: KubeClaim): KubeClaim {
   const { name, namespace, uid, resourceVersion, deletionTimestamp } = metadata;
   const node = metadata.annotations?.[selectedNode];
-  const annotations = node && !spec?.volumeName ? { [selectedNode]: node } : undefined;
+  const annotations = node && !spec.volumeName ? { [selectedNode]: node } : undefined;
   return {
     metadata: { name, ...defined({ namespace, uid, resourceVersion, deletionTimestamp, annotations }) },
     spec: defined({
-      dataSource: spec?.volumeName ? undefined : spec?.dataSource,
-      storageClassName: spec?.storageClassName,
-      volumeName: spec?.volumeName,
-      resources: spec?.volumeName ? undefined : { requests: defined({ storage: spec?.resources?.requests?.storage }) },
+      dataSource: spec.volumeName ? undefined : spec.dataSource,
+      storageClassName: spec.storageClassName,
+      volumeName: spec.volumeName,
+      resources: spec.volumeName ? undefined : { requests: defined({ storage: spec.resources?.requests?.storage }) },
     }),
   };
 }
 
 function keptPod({ metadata, spec }: KubePod): KubePod {
   const { name, namespace, uid, resourceVersion, deletionTimestamp } = metadata;
-  const volumes = spec?.volumes?.filter(({ persistentVolumeClaim, ephemeral }) => persistentVolumeClaim ?? ephemeral);
+  const volumes = spec.volumes?.filter(({ persistentVolumeClaim, ephemeral }) => persistentVolumeClaim ?? ephemeral);
   return {
     metadata: { name, ...defined({ namespace, uid, resourceVersion, deletionTimestamp }) },
     spec: { volumes: volumes?.map((volume) => ({ ...volume, ...(volume.ephemeral ? { ephemeral: {} } : {}) })) ?? [] },

@@ -1,19 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KubeClient, type KubeObject } from '../../kube/client.ts';
 import { FakeApiServer } from '../../kube/fake/api-server.ts';
+import { claimType, type KubeClaim, type KubePod, persistentVolumeType } from '../../kube/types.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { silentLogger } from '../../lib/log.ts';
 import { Copies } from './copies.ts';
 import { FakeClaims } from './fake.ts';
-import {
-  claimType,
-  type KubeClaim,
-  type KubePod,
-  selectedNode,
-  snapshotContentType,
-  snapshotType,
-  volumeType,
-} from './kinds.ts';
+import { selectedNode, snapshotContentType, snapshotType } from './kinds.ts';
 
 const namespace = 'shop';
 const driver = 'csi.azekura.dev';
@@ -39,7 +32,7 @@ describe('Copies', () => {
     });
     // What is there to be copied lies on n2.
     claims.claims.set({ metadata: { name: 'origin', namespace, uid: 'u1' }, spec: { volumeName: 'pv-1' } });
-    await client.create(volumeType, {
+    await client.create(persistentVolumeType, {
       metadata: { name: 'pv-1' },
       spec: { csi: { driver, volumeHandle: 'v1' } },
     } as KubeObject);

@@ -1,5 +1,6 @@
 import type { View } from '../../control/view.ts';
 import type { KubeClient } from '../../kube/client.ts';
+import { claimType, type KubeClaim, type KubePersistentVolume, persistentVolumeType } from '../../kube/types.ts';
 import { type Clock, timestamp } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { WorkQueue } from '../../lib/work-queue.ts';
@@ -8,16 +9,12 @@ import { driverName } from '../deps.ts';
 import type { ClusterClaims } from './cluster-claims.ts';
 import {
   claimKeysOf,
-  claimType,
-  type KubeClaim,
   keyOf,
-  type PersistentVolume,
   type SnapshotContent,
   selectedNode,
   snapshotContentType,
   snapshotType,
   type VolumeSnapshot,
-  volumeType,
 } from './kinds.ts';
 
 export interface CopiesDeps {
@@ -40,8 +37,7 @@ const wokenAt = 'azekura.dev/provisioner-woken-at';
 const snapshotKind = 'snapshot.storage.k8s.io/VolumeSnapshot';
 /** Any other kind is filled by a populator, which needs no place. */
 const copied: ReadonlySet<string> = new Set(['/PersistentVolumeClaim', snapshotKind]);
-const sourceKind = ({ spec }: KubeClaim): string =>
-  `${spec?.dataSource?.apiGroup ?? ''}/${spec?.dataSource?.kind ?? ''}`;
+const sourceKind = ({ spec }: KubeClaim): string => `${spec.dataSource?.apiGroup ?? ''}/${spec.dataSource?.kind ?? ''}`;
 
 /**
  * Sends pods with copies (clones, restored snapshots) where the copy can be made: beside its source. Kubernetes knows of
@@ -85,7 +81,7 @@ export class Copies {
   #open(key: string): KubeClaim | undefined {
     const { claims } = this.#deps;
     const claim = claims.claims.get(key);
-    if (!claim?.spec || claim.spec.volumeName || claim.metadata.deletionTimestamp) return undefined;
+    if (!claim || claim.spec.volumeName || claim.metadata.deletionTimestamp) return undefined;
     if (!copied.has(sourceKind(claim))) return undefined;
     if (claim.metadata.annotations?.[selectedNode] || claims.podsOf(key).length === 0) return undefined;
     const storageClass = claims.classes.get(claim.spec.storageClassName ?? '');
@@ -119,7 +115,7 @@ export class Copies {
    */
   async #wake(key: string): Promise<{ againAfterMs: number } | undefined> {
     const claim = this.#deps.claims.claims.get(key);
-    const waits = claim?.metadata.annotations?.[selectedNode] && !claim.spec?.volumeName;
+    const waits = claim?.metadata.annotations?.[selectedNode] && !claim.spec.volumeName;
     if (!this.#sent.has(key) || !claim || !waits || claim.metadata.deletionTimestamp) {
       this.#sent.delete(key);
       return undefined;
@@ -135,7 +131,7 @@ export class Copies {
   async #sourceNode(claim: KubeClaim): Promise<string | undefined> {
     const { client, claims, view } = this.#deps;
     const { namespace = '' } = claim.metadata;
-    const name = claim.spec?.dataSource?.name ?? '';
+    const name = claim.spec.dataSource?.name ?? '';
     if (sourceKind(claim) === snapshotKind) {
       const snapshot = await client.find<VolumeSnapshot>(snapshotType, name, { namespace });
       const contentName = snapshot?.status?.boundVolumeSnapshotContentName;
@@ -145,8 +141,8 @@ export class Copies {
       const ours = view.snapshots.list().find((one) => one.spec.snapshotId === handle);
       return view.pools.get(ours?.spec.poolName ?? '')?.spec.nodeName;
     }
-    const volumeName = claims.claims.get(`${namespace}/${name}`)?.spec?.volumeName;
-    const volume = volumeName ? await client.find<PersistentVolume>(volumeType, volumeName) : undefined;
+    const volumeName = claims.claims.get(`${namespace}/${name}`)?.spec.volumeName;
+    const volume = volumeName ? await client.find<KubePersistentVolume>(persistentVolumeType, volumeName) : undefined;
     const { driver, volumeHandle = '' } = volume?.spec.csi ?? {};
     const volumeId = driver === driverName ? view.volumeOf(volumeHandle)?.status.volumeId : undefined;
     const nodes = new Set((volumeId ? view.replicasOf(volumeId) : []).map((replica) => replica.spec.nodeName));

@@ -1,7 +1,8 @@
 /** For unit tests: what a cluster has of claims, pods and classes, told at once. */
 
+import type { KubeClaim, KubePod } from '../../kube/types.ts';
 import type { ClusterClaims } from './cluster-claims.ts';
-import { claimKeysOf, type KubeClaim, type KubePod, keyOf, type StorageClass } from './kinds.ts';
+import { claimKeysOf, keyOf, type StorageClass } from './kinds.ts';
 
 type Listener<T> = (event: { readonly type: 'added' | 'modified' | 'deleted'; readonly object: T }) => void;
 

@@ -1,43 +1,10 @@
 import type { KubeMeta, KubeObject, ResourceType } from '../../kube/client.ts';
+import type { KubePod } from '../../kube/types.ts';
 
-/** Kinds of Kubernetes, as far as they are read here. Field names are those of the published API. */
-
-export const claimType: ResourceType = {
-  group: '',
-  version: 'v1',
-  plural: 'persistentvolumeclaims',
-  kind: 'PersistentVolumeClaim',
-  namespaced: true,
-};
+/** Kinds of Kubernetes that only this folder reads. Field names are those of the published API. */
 
 /** Where kube-scheduler writes the node of a claim that waits for its first pod (k8s.io/component-helpers, storage/volume). */
 export const selectedNode = 'volume.kubernetes.io/selected-node';
-
-export interface KubeClaim extends KubeObject {
-  readonly metadata: KubeMeta & {
-    readonly annotations?: Readonly<Record<string, string>>;
-    readonly deletionTimestamp?: string;
-  };
-  readonly spec?: {
-    readonly storageClassName?: string;
-    readonly volumeName?: string;
-    readonly resources?: { readonly requests?: { readonly storage?: string } };
-    /** What it is to be a copy of. */
-    readonly dataSource?: { readonly apiGroup?: string; readonly kind?: string; readonly name?: string };
-  };
-}
-
-export const volumeType: ResourceType = {
-  group: '',
-  version: 'v1',
-  plural: 'persistentvolumes',
-  kind: 'PersistentVolume',
-  namespaced: false,
-};
-
-export interface PersistentVolume extends KubeObject {
-  readonly spec: { readonly csi?: { readonly driver: string; readonly volumeHandle: string } };
-}
 
 const snapshotApi = { group: 'snapshot.storage.k8s.io', version: 'v1' } as const;
 
@@ -62,21 +29,6 @@ export const snapshotContentType: ResourceType = {
 export interface SnapshotContent extends KubeObject {
   readonly spec: { readonly driver: string };
   readonly status?: { readonly snapshotHandle?: string };
-}
-
-export const podType: ResourceType = { group: '', version: 'v1', plural: 'pods', kind: 'Pod', namespaced: true };
-
-export interface KubePod extends KubeObject {
-  readonly metadata: KubeMeta & { readonly deletionTimestamp?: string };
-  readonly spec?: {
-    readonly nodeName?: string;
-    readonly volumes?: readonly {
-      readonly name: string;
-      readonly persistentVolumeClaim?: { readonly claimName: string };
-      /** A claim that is made for the pod, under the name `<pod>-<volume>`. */
-      readonly ephemeral?: object;
-    }[];
-  };
 }
 
 export const storageClassType: ResourceType = {
@@ -126,7 +78,7 @@ export function keyOf({ metadata }: KubeObject): string {
 
 /** Keys of the claims that a pod uses. */
 export function claimKeysOf({ metadata, spec }: KubePod): readonly string[] {
-  return (spec?.volumes ?? []).flatMap(({ name, persistentVolumeClaim, ephemeral }) => {
+  return (spec.volumes ?? []).flatMap(({ name, persistentVolumeClaim, ephemeral }) => {
     if (persistentVolumeClaim) return [`${metadata.namespace}/${persistentVolumeClaim.claimName}`];
     return ephemeral ? [`${metadata.namespace}/${metadata.name}-${name}`] : [];
   });

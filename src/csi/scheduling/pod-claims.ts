@@ -1,4 +1,5 @@
 import type { View } from '../../control/view.ts';
+import type { KubeClaim, KubePod } from '../../kube/types.ts';
 import { parseQuantity, roundUp } from '../../lib/quantity.ts';
 import type { Volume } from '../../model/kinds.ts';
 import { annotations } from '../../model/names.ts';
@@ -6,7 +7,7 @@ import type { ClaimRequest } from '../../placement/index.ts';
 import { requestOfUnchecked } from '../common/class-request.ts';
 import { driverName } from '../deps.ts';
 import type { ClusterClaims } from './cluster-claims.ts';
-import { claimKeysOf, type KubeClaim, type KubePod } from './kinds.ts';
+import { claimKeysOf } from './kinds.ts';
 
 /** A claim of ours that has no volume yet. */
 export interface OpenClaim {
@@ -48,8 +49,8 @@ export class PodClaims {
   withoutVolume(pod: KubePod): OpenClaim[] {
     return claimKeysOf(pod).flatMap((key) => {
       const claim = this.#claims.claims.get(key);
-      if (!claim || claim.spec?.volumeName || claim.metadata.deletionTimestamp || this.#volumeOf(claim)) return [];
-      const { storageClassName = '', resources } = claim.spec ?? {};
+      if (!claim || claim.spec.volumeName || claim.metadata.deletionTimestamp || this.#volumeOf(claim)) return [];
+      const { storageClassName = '', resources } = claim.spec;
       const storageClass = this.#claims.classes.get(storageClassName);
       if (storageClass?.provisioner !== driverName) return [];
       const size = parseQuantity(resources?.requests?.storage ?? '');
@@ -63,6 +64,6 @@ export class PodClaims {
   /** The provisioner calls a claim's volume pvc-<uid>. */
   #volumeOf({ metadata, spec }: KubeClaim): Volume | undefined {
     const { volumes } = this.#view;
-    return volumes.get(`pvc-${metadata.uid}`) ?? (spec?.volumeName ? volumes.get(spec.volumeName) : undefined);
+    return volumes.get(`pvc-${metadata.uid}`) ?? (spec.volumeName ? volumes.get(spec.volumeName) : undefined);
   }
 }

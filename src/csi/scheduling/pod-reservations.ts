@@ -1,4 +1,5 @@
 import type { View } from '../../control/view.ts';
+import type { KubePod } from '../../kube/types.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { ClaimRef } from '../../model/claim.ts';
 import { AzekuraError } from '../../model/errors.ts';
@@ -12,7 +13,7 @@ import {
 } from '../../placement/index.ts';
 import type { ClaimRoom, KeptRoom } from '../deps.ts';
 import type { ClusterClaims } from './cluster-claims.ts';
-import { claimKeysOf, type KubePod, keyOf } from './kinds.ts';
+import { claimKeysOf, keyOf } from './kinds.ts';
 import { type OpenClaim, PodClaims } from './pod-claims.ts';
 
 export interface PodReservationsDeps {

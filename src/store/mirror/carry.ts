@@ -1,8 +1,8 @@
 import { hasCode } from '../../model/errors.ts';
 import type { Kind, NewResource, Resource, StatusOf } from '../../model/kinds.ts';
 import { annotations, finalizers } from '../../model/names.ts';
-import type { Informer } from '../informer.ts';
 import type { LocalStore, Store } from '../store.ts';
+import type { ByVolume, Informers } from './by-volume.ts';
 import { isKubelets, type MirrorKind } from './flows.ts';
 import { type MirrorAction, planMirror, sameJson } from './plan.ts';
 import type { Trouble } from './stragglers.ts';
@@ -10,15 +10,13 @@ import type { Trouble } from './stragglers.ts';
 /** No object takes more actions at a time than this; what is left comes with the next round. */
 export const mostRounds = 12;
 
-/** What all objects of these kinds are held in, on one side. */
-export type Informers = { readonly [K in MirrorKind]: Informer<K> };
-
 export interface CarrierDeps {
   readonly local: LocalStore;
   readonly remote: Store;
   readonly nodeName: string;
-  readonly here: Informers;
   readonly there: Informers;
+  /** Of the node's store. */
+  readonly byVolume: Pick<ByVolume, 'replicas' | 'attachments'>;
   /** Told whether an object stays different on the two sides, and why. */
   readonly onTrouble: (key: string, trouble: Trouble | undefined) => void;
 }
@@ -45,7 +43,7 @@ export class Carrier {
    * @throws AzekuraError what a store refuses; Unavailable while the cluster does not answer
    */
   async carry<K extends MirrorKind>(kind: K, name: string): Promise<boolean> {
-    const { local, onTrouble } = this.#deps;
+    const { local, byVolume, onTrouble } = this.#deps;
     const key = `${kind}/${name}`;
     let overtaken = false;
     for (let round = 0; round < mostRounds; round++) {
@@ -53,8 +51,8 @@ export class Carrier {
       const there = this.#ours(overtaken ? await this.#reread(kind, name) : this.#known(kind, name));
       overtaken = false;
       const action = planMirror(kind, here, there, {
-        hasReplica: (volumeId) => this.#hasReplica(volumeId),
-        isUsed: (volumeId) => this.#isUsed(volumeId),
+        hasReplica: (volumeId) => byVolume.replicas(volumeId).length > 0,
+        isUsed: (volumeId) => byVolume.attachments(volumeId).some(isKubelets),
       });
       onTrouble(key, action.do === 'keep' || action.do === 'conflict' ? action.do : undefined);
       if (action.do === 'none' || action.do === 'keep' || action.do === 'conflict') return true;
@@ -67,14 +65,6 @@ export class Carrier {
       }
     }
     return false;
-  }
-
-  #hasReplica(volumeId: string): boolean {
-    return this.#deps.here.Replica.list().some(({ spec }) => spec.volumeId === volumeId);
-  }
-
-  #isUsed(volumeId: string): boolean {
-    return this.#deps.here.Attachment.list().some((one) => one.spec.volumeId === volumeId && isKubelets(one));
   }
 
   #known<K extends MirrorKind>(kind: K, name: string): Resource<K> | undefined {

@@ -5,7 +5,8 @@ import { hasCode } from '../../model/errors.ts';
 import type { Resource } from '../../model/kinds.ts';
 import { createInformer, type Informer } from '../informer.ts';
 import type { Fields, LocalStore, Store } from '../store.ts';
-import { Carrier, type Informers, mostRounds } from './carry.ts';
+import { ByVolume, type Informers } from './by-volume.ts';
+import { Carrier, mostRounds } from './carry.ts';
 import { ContactStore } from './contact.ts';
 import { isCopy, type MirrorKind, mirrorKinds } from './flows.ts';
 import { Stragglers } from './stragglers.ts';
@@ -69,6 +70,7 @@ class StoreMirror implements Mirror {
   readonly #carrier: Carrier;
   readonly #here: Informers;
   readonly #there: Informers;
+  readonly #byVolume: ByVolume;
   readonly #tasks: Informer<'Task'>;
   /** Kinds of which the cluster has told all objects: only then does a missing one mean anything. */
   readonly #told = new Set<MirrorKind>();
@@ -83,13 +85,14 @@ class StoreMirror implements Mirror {
     this.#there = informersOf((kind) =>
       createInformer(this.#remote, kind, { ...parts, fields: fieldsOf(kind, nodeName) }),
     );
+    this.#byVolume = new ByVolume(this.#here, this.#there);
     this.#tasks = createInformer(local, 'Task', parts);
     this.#carrier = new Carrier({
       local,
       remote: this.#remote,
       nodeName,
-      here: this.#here,
       there: this.#there,
+      byVolume: this.#byVolume,
       onTrouble: (key, trouble) => this.#stragglers.trouble(key, trouble),
     });
     this.#queue = new WorkQueue({
@@ -150,16 +153,14 @@ class StoreMirror implements Mirror {
 
   #onReplica({ spec }: Resource<'Replica'>): void {
     this.#trigger(`Volume/${spec.volumeName}`);
-    for (const { spec: snapshot, metadata } of this.#here.Snapshot.list())
-      if (snapshot.volumeId === spec.volumeId) this.#trigger(`Snapshot/${metadata.name}`);
+    for (const { metadata } of this.#byVolume.snapshots(spec.volumeId)) this.#trigger(`Snapshot/${metadata.name}`);
   }
 
   #onAttachment({ spec }: Resource<'Attachment'>): void {
     this.#trigger(`Volume/${spec.volumeName}`);
     // The deletion of a copy waits until nobody uses it.
-    for (const { spec: copy, metadata } of this.#there.Replica.list())
-      if (copy.volumeId === spec.volumeId && metadata.deletionTimestamp !== undefined)
-        this.#trigger(`Replica/${metadata.name}`);
+    for (const { metadata } of this.#byVolume.replicasThere(spec.volumeId))
+      if (metadata.deletionTimestamp !== undefined) this.#trigger(`Replica/${metadata.name}`);
   }
 
   #trigger(key: string): void {
@@ -199,7 +200,9 @@ class StoreMirror implements Mirror {
 
   /** The node's Volume follows its Replicas. */
   async #makeVolume(name: string): Promise<boolean> {
-    const wanted = volumeOnNode(name, this.#here.Replica.list().filter(isCopy), this.#here.Attachment.list());
+    const replicas = this.#byVolume.replicasNamed(name).filter(isCopy);
+    const ids = new Set(replicas.map(({ spec }) => spec.volumeId));
+    const wanted = volumeOnNode(name, replicas, [...ids].flatMap(this.#byVolume.attachments));
     for (let round = 0; round < mostRounds; round++) {
       const present = await this.#local.find('Volume', name);
       try {
