@@ -31,6 +31,13 @@ export function specRules(kind: Kind): readonly Rule[] {
       fieldPath: '.source.kind',
     });
   }
+  if (kind === 'Attachment') {
+    rules.push({
+      rule: "(self.origin == 'mount') == (oldSelf.origin == 'mount')",
+      message: 'what the kubelet attached cannot become a mount of a person, nor the other way',
+      fieldPath: '.origin',
+    });
+  }
   return rules;
 }
 
@@ -44,6 +51,16 @@ export function objectRules(kind: Kind): readonly Rule[] {
         || self.spec.sizeBytes >= oldSelf.status.sizeBytes`.replace(/\s+/g, ' '),
       message: 'a volume cannot shrink',
       fieldPath: '.spec.sizeBytes',
+    },
+    // It is what PersistentVolumes know the volume by, and names its files.
+    {
+      rule: `!has(oldSelf.status) || !has(oldSelf.status.volumeId)
+        || (has(self.status) && has(self.status.volumeId) && self.status.volumeId == oldSelf.status.volumeId)`.replace(
+        /\s+/g,
+        ' ',
+      ),
+      message: 'volumeId cannot change',
+      fieldPath: '.status.volumeId',
     },
   ];
 }

@@ -1,4 +1,5 @@
 import type { Resource } from '../model/kinds.ts';
+import { annotations } from '../model/names.ts';
 import { type AgentContext, keys } from './context.ts';
 
 /**
@@ -10,6 +11,12 @@ export function listen(context: AgentContext): void {
   const own = (nodeName: string | undefined) => nodeName === deps.nodeName;
   const changed = changeFilter();
   const phases = new Map<string, string>();
+  /** What the cluster has lost is listed at the pool, where it is found and adopted. */
+  const lookThrough = (poolName: string | undefined) => {
+    if (poolName === undefined) return;
+    context.scannedPools.delete(poolName);
+    trigger(keys.pool(poolName));
+  };
   state.pools.onChange(({ object, type }) => {
     if (own(object.spec.nodeName) && changed(object, type)) trigger(keys.pool(object.metadata.name));
     // What waited for its pool goes on.
@@ -18,7 +25,9 @@ export function listen(context: AgentContext): void {
     phases.set(object.metadata.name, object.status.phase);
   });
   state.replicas.onChange(({ object, type }) => {
-    if (own(object.spec.nodeName) && changed(object, type)) trigger(keys.volume(object.spec.volumeId));
+    if (!own(object.spec.nodeName) || !changed(object, type)) return;
+    trigger(keys.volume(object.spec.volumeId));
+    if (object.metadata.annotations[annotations.unknownToCluster] !== undefined) lookThrough(object.spec.poolName);
   });
   state.attachments.onChange(({ object, type }) => {
     const { nodeName } = object.spec;
@@ -39,6 +48,7 @@ export function listen(context: AgentContext): void {
     if (!own(object.spec.nodeName) || !object.spec.volumeId || !changed(object, type)) return;
     if (object.spec.groupName) trigger(keys.group(object.spec.groupName));
     trigger(keys.volume(object.spec.volumeId));
+    if (object.metadata.annotations[annotations.unknownToCluster] !== undefined) lookThrough(object.spec.poolName);
   });
   state.groups.onChange(({ object, type }) => {
     if (changed(object, type)) trigger(keys.group(object.metadata.name));
@@ -50,8 +60,8 @@ export const gone = 'gone';
 
 /** What is wanted of an object, to be compared: its spec, its annotations and whether it is to go. */
 export function wantedOf({ metadata }: Pick<Resource, 'metadata'>): string {
-  const { generation, deletionTimestamp, annotations } = metadata;
-  return `${generation} ${deletionTimestamp ?? ''} ${JSON.stringify(annotations)}`;
+  const { generation, deletionTimestamp, annotations: notes } = metadata;
+  return `${generation} ${deletionTimestamp ?? ''} ${JSON.stringify(notes)}`;
 }
 
 /** Tells changes of the spec, the annotations and the wish to delete from those of the status. */

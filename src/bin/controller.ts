@@ -10,10 +10,12 @@ import {
   createKubernetesLooks,
   createOperations,
   createView,
+  type LostClaims,
   type NodePools,
   type NodeSide,
   startClaimEvents,
   startClaims,
+  startLostClaims,
   startNodePools,
   type View,
 } from '../control/index.ts';
@@ -138,6 +140,7 @@ export async function runController(options: ControllerOptions): Promise<number>
     let pools: NodePools | undefined;
     let stopEvents = () => {};
     let claims: Claims | undefined;
+    let lost: LostClaims | undefined;
     let copies: { close(): Promise<void> } | undefined;
     const labelsOf = async (name: string) => (await client.find<KubeNode>(nodeType, name))?.metadata.labels;
     let writing: Promise<() => Promise<void>> | undefined;
@@ -156,13 +159,13 @@ export async function runController(options: ControllerOptions): Promise<number>
         if (options.pools.length > 0)
           pools = startNodePools({ store, view: state, operations, clock, log, rules: options.pools, labelsOf });
         copies = capacity.sendCopies();
-        claims = startClaims({ looks, store, view: state, clock, log });
-        stopEvents = startClaimEvents({
-          view: state,
-          why: operations.why,
-          tellCause: (...told) => events.tellCause(...told),
-          log,
-        });
+        const tellCause: EventRecorder['tellCause'] = (...told) => events.tellCause(...told);
+        const suspects = startLostClaims({ looks, view: state, tellCause, clock, log });
+        lost = suspects;
+        const onLost = ({ namespace, name }: { readonly namespace: string; readonly name: string }) =>
+          suspects.suspect(namespace, name);
+        claims = startClaims({ looks, store, view: state, clock, log, onLost });
+        stopEvents = startClaimEvents({ view: state, why: operations.why, tellCause, log });
         writing = capacity.writeCapacities();
         writing.catch((err: unknown) => log.error({ err }, 'the room for volumes is not told to Kubernetes'));
         controllers.start().catch((err: unknown) => log.error({ err }, 'the controllers could not start'));
@@ -170,7 +173,7 @@ export async function runController(options: ControllerOptions): Promise<number>
       onLost: async () => {
         stopEvents();
         const quiet = writing?.then((stop) => stop()).catch(() => {});
-        await Promise.all([leading?.stop(), pools?.stop(), claims?.stop(), copies?.close(), quiet]);
+        await Promise.all([leading?.stop(), pools?.stop(), claims?.stop(), lost?.stop(), copies?.close(), quiet]);
       },
     });
     shutdown.add('election', () => election.close());

@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import { roundUp } from '../lib/quantity.ts';
 import { hasCode } from '../model/errors.ts';
-import type { Class, Pool, Volume } from '../model/kinds.ts';
+import type { Class, Pool, Replica, Volume } from '../model/kinds.ts';
 import { Name } from '../model/meta.ts';
 import { annotations, finalizers, recycledVolumeName, replicaName } from '../model/names.ts';
 import type { OrphanSnapshot, OrphanVolume } from '../model/orphans.ts';
@@ -56,6 +56,52 @@ export async function adoptVolume(deps: AdoptDeps, pool: Pool, orphan: OrphanVol
   );
   const { metadata } = await deps.store.get('Volume', name);
   return makeReplica(deps, pool, orphan, { name, uid: metadata.uid, generation: metadata.generation, spec });
+}
+
+/** Makes the Volume again of a replica that has lost it; the replica says all of it, also what its class did not. */
+export async function adoptReplica({ store }: AdoptDeps, replica: Replica, name: string): Promise<void> {
+  const { volumeId, volumeUid, poolName, sizeBytes, className, mode, policy, claim } = replica.spec;
+  const named = Name.safeParse(className);
+  const klass = named.success ? await store.find('Class', named.data) : undefined;
+  await ensure(
+    store.create({
+      kind: 'Volume',
+      metadata: {
+        name,
+        ...(volumeUid ? { uid: volumeUid } : {}),
+        finalizers: [finalizers.volume],
+        annotations: { [annotations.volumeId]: volumeId, [annotations.adoptedFrom]: poolName },
+      },
+      spec: VolumeSpec.parse({
+        sizeBytes: roundUp(Math.max(sizeBytes, replica.status.sizeBytes), sectorBytes),
+        ...(named.success ? { className: named.data } : {}),
+        mode,
+        policy,
+        ...(klass ? { recycleMs: klass.spec.recycleMs } : {}),
+        ...(claim ? { claim } : {}),
+      }),
+      status: { volumeId, sizeBytes: replica.status.sizeBytes },
+    }),
+  );
+}
+
+/** A replica without an object that a person knows, as if it had none itself. */
+export function orphanOf({ spec, status }: Replica): OrphanVolume {
+  const { volumeId, volumeName, volumeUid, className, volumeCreatedAt, volumeGeneration, mode, policy } = spec;
+  return {
+    volumeId,
+    name: volumeName,
+    uid: volumeUid,
+    className,
+    createdAt: volumeCreatedAt,
+    generation: volumeGeneration,
+    sizeBytes: status.sizeBytes,
+    mode,
+    provisioning: policy.provisioning,
+    ...(mode === 'filesystem' ? { filesystem: policy.filesystem } : {}),
+    ...(spec.claim ? { claim: spec.claim } : {}),
+    ...(spec.recycled ? { recycled: spec.recycled } : {}),
+  };
 }
 
 async function ensure(created: Promise<unknown>): Promise<void> {

@@ -3,6 +3,7 @@ export type { ControllerDeps, Controllers, NodeSide, OperationsDeps } from './de
 export { startClaimEvents } from './kubernetes/claim-events.ts';
 export { type Claims, startClaims } from './kubernetes/claims.ts';
 export { createKubernetesLooks } from './kubernetes/looks.ts';
+export { type LostClaims, startLostClaims } from './kubernetes/lost-claims.ts';
 export { type NodeControllers, startNodeControllers } from './node-controllers.ts';
 export { type NodePools, startNodePools } from './node-pools.ts';
 export { createOperations } from './operations/index.ts';

@@ -100,7 +100,14 @@ export interface Operations {
    *
    * @throws FailedPrecondition while it is staged or a path is published on a node that is there
    */
-  detachVolume(name: string, request: { readonly nodeName?: string }): Promise<DetachResult>;
+  detachVolume(
+    name: string,
+    request: {
+      readonly nodeName?: string;
+      /** Goes by this alone: there may be no Volume of that name any more. */
+      readonly volumeId?: string;
+    },
+  ): Promise<DetachResult>;
 
   createSnapshot(request: {
     readonly name: string;

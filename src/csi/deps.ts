@@ -3,7 +3,7 @@ import type { Operations } from '../control/operations.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { ClaimRef } from '../model/claim.ts';
-import type { Attachment, Snapshot, Volume } from '../model/kinds.ts';
+import type { Attachment, Replica, Snapshot, Volume } from '../model/kinds.ts';
 import type { ClaimRequest, Stock } from '../placement/index.ts';
 import type { Informer } from '../store/informer.ts';
 import type { Store } from '../store/store.ts';
@@ -20,6 +20,7 @@ export interface CsiView {
   /** The pools with what is left of them. */
   readonly stock: Stock;
   volumeOf(volumeId: string): Volume | undefined;
+  replicasOf(volumeId: string): readonly Replica[];
   attachmentsOf(volumeId: string): readonly Attachment[];
   snapshotsOf(volumeId: string): readonly Snapshot[];
   readonly synced: Promise<void>;

@@ -51,6 +51,7 @@ export interface KubeClaim extends KubeObject {
 export const persistentVolumeType = core('persistentvolumes', 'PersistentVolume', false);
 
 export interface KubePersistentVolume extends KubeObject {
+  readonly metadata: KubeMeta & { readonly deletionTimestamp?: string };
   readonly spec: {
     readonly csi?: { readonly driver: string; readonly volumeHandle: string };
     readonly claimRef?: { readonly namespace?: string; readonly name?: string; readonly uid?: string };

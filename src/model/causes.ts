@@ -253,6 +253,11 @@ const entries = {
     message: 'node {node} keeps {count} objects that the cluster does not know: {objects}',
     nextStep: 'bring volumes back with `azekura pool adopt`; nothing of them has been deleted',
   },
+  VolumeObjectMissing: {
+    severity: 'blocking',
+    message: 'the object of volume {volume} was removed; its data lies on pool {pool} of node {node}',
+    nextStep: '`azekura pool adopt {pool} {volumeId}` makes the object again; nothing of the data has been deleted',
+  },
   DeletedInUse: {
     severity: 'degraded',
     message: '{object} was deleted in the cluster, but pods on node {node} still use volume {volume}; they go on',

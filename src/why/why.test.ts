@@ -63,7 +63,7 @@ const places: Readonly<Record<Place, readonly [Kind, string]>> = {
 };
 
 /** Answers about objects of Kubernetes, found by control/kubernetes; no object of ours has them. */
-const elsewhere = ['ClaimWaits', 'ClaimNotProvisioned', 'PodNotScheduled'] as const;
+const elsewhere = ['ClaimWaits', 'ClaimNotProvisioned', 'PodNotScheduled', 'VolumeObjectMissing'] as const;
 type Code = Exclude<CauseCode, (typeof elsewhere)[number]>;
 
 /** Where each cause arises, and which symptoms it has above. */

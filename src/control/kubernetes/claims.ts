@@ -19,6 +19,8 @@ export interface ClaimsDeps {
   readonly view: View;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Told of a bound PersistentVolume that has no Volume. */
+  readonly onLost?: (claim: { readonly namespace: string; readonly name: string }) => void;
 }
 
 /** Keeps volumes informed of whose they are. */
@@ -75,10 +77,14 @@ export function startClaims(deps: ClaimsDeps): Claims {
   };
 }
 
-async function bring({ looks, store, view }: ClaimsDeps, { spec }: KubePersistentVolume): Promise<void> {
+async function bring({ looks, store, view, onLost }: ClaimsDeps, { spec }: KubePersistentVolume): Promise<void> {
   const { namespace, name, uid } = spec.claimRef ?? {};
   const volume = view.volumeOf(spec.csi?.volumeHandle ?? '');
-  if (!volume || !namespace || !name || !uid) return;
+  if (!namespace || !name || !uid) return;
+  if (!volume) {
+    onLost?.({ namespace, name });
+    return;
+  }
   const now = volume.spec.claim;
   if (now?.namespace === namespace && now.name === name && now.uid === uid) return;
   const labels = (await looks.claim(namespace, name))?.metadata.labels;

@@ -9,6 +9,7 @@ import { ControlFixture } from '../fixture.ts';
 import { startClaimEvents } from './claim-events.ts';
 import { startClaims } from './claims.ts';
 import type { KubernetesLooks } from './looks.ts';
+import { startLostClaims } from './lost-claims.ts';
 import { whyInKubernetes } from './why.ts';
 
 const uid = '297b355a-d1df-4dce-95ce-147bd551cf14';
@@ -150,6 +151,34 @@ describe('Events on claims', () => {
     stop();
     const regarding = { apiVersion: 'v1', kind: 'PersistentVolumeClaim', ...claim, uid };
     expect(told).toMatchObject([{ regarding, cause: { code: 'PoolMissing' } }]);
+  });
+});
+
+describe('a volume whose object was removed by force', () => {
+  it('is told on its claim with the way back, once, and by why', async () => {
+    const told: { regarding: ObjectReference; cause: Cause }[] = [];
+    await bound();
+    const { status } = await fixture.store.get('Volume', volumeName);
+    const lost = startLostClaims({
+      looks,
+      view: fixture.controllers.view,
+      tellCause: (regarding, _action, cause) => told.push({ regarding, cause }),
+      clock: systemClock,
+      log: silentLogger,
+      patienceMs: 20,
+    });
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(told).toEqual([]);
+    await change(fixture.store, 'Volume', volumeName, () => ({ metadata: { finalizers: [] } }));
+    await fixture.store.delete('Volume', volumeName);
+    await expect.poll(() => told.length).toBe(1);
+    const nextStep = `\`azekura pool adopt main ${status.volumeId}\` makes the object again; nothing of the data has been deleted`;
+    expect(told).toMatchObject([{ regarding: claim, cause: { code: 'VolumeObjectMissing', nextStep } }]);
+    expect(await why('Pod', 'shop/db-0')).toMatchObject({ healthy: false, cause: { code: 'VolumeObjectMissing' } });
+    lost.suspect(claim.namespace, claim.name);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    await lost.stop();
+    expect(told).toHaveLength(1);
   });
 });
 

@@ -1,6 +1,7 @@
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import type { ForeignKind } from '../../model/foreign.ts';
+import { lostVolumeCause } from '../lost-volume.ts';
 import type { WhyAnswer } from '../operations.ts';
 import type { View } from '../view.ts';
 import type { KubernetesLooks } from './looks.ts';
@@ -29,6 +30,11 @@ async function ofVolume(deps: KubernetesWhyDeps, name: string): Promise<WhyAnswe
   const volume = (await deps.looks.volume(name)) ?? missing('PersistentVolume', name);
   const handle = volume.spec.csi?.volumeHandle ?? '';
   const ours = deps.view.volumeOf(handle);
+  const lost = ours ? undefined : lostVolumeCause(deps.view, handle);
+  if (lost) {
+    const subject = { kind: 'PersistentVolume', name };
+    return { ...subject, healthy: false, phase: volume.status?.phase ?? 'Bound', cause: lost, path: [subject] };
+  }
   if (!ours)
     throw new AzekuraError('FailedPrecondition', `no volume of Azekura belongs to persistent volume ${name}`, {
       next: 'it is of another driver, or its data waits to be adopted: `azekura pool list`',

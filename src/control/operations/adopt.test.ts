@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { replicaName } from '../../model/names.ts';
 import type { OrphanSnapshot, OrphanVolume } from '../../model/orphans.ts';
+import { change } from '../../store/change.ts';
 import { ControlFixture } from '../fixture.ts';
 
 const gibibyte = 2 ** 30;
@@ -108,6 +109,26 @@ describe('adoptPool', () => {
     await fixture.until('Snapshot', 's', (one) => one === undefined);
     const again = await operations.adoptPool('main', { volumes: ['db'] });
     expect(again.adopted).toEqual([{ volume: 'db', volumeId: 'db', sizeBytes: 0, recycled: false, snapshots: ['s'] }]);
+    expect((await operations.adoptPool('main', all)).adopted).toEqual([]);
+  });
+
+  it('makes a Volume again that was removed by force, of the copy that has stayed', async () => {
+    const { operations, store } = await open([]);
+    const { status, spec } = await fixture.volume('db');
+    const policy = { ...spec.policy, mountOptions: ['noatime'] };
+    await change(store, 'Replica', `${status.volumeId}-0`, (one) => ({ spec: { ...one.spec, policy } }));
+    await change(store, 'Volume', 'db', () => ({ metadata: { finalizers: [] } }));
+    await store.delete('Volume', 'db');
+    await fixture.until('Volume', 'db', (volume) => volume === undefined);
+    expect(problems(await operations.adoptPool('main', { ...all, dryRun: true }))).toEqual([]);
+    expect(await store.find('Volume', 'db')).toBeUndefined();
+    const answer = await operations.adoptPool('main', { volumes: ['db'] });
+    expect(answer.adopted).toMatchObject([{ volume: 'db', volumeId: status.volumeId, sizeBytes: gibibyte }]);
+    await fixture.ready('db');
+    const again = await store.get('Volume', 'db');
+    expect(again.status.volumeId).toBe(status.volumeId);
+    expect(again.spec.policy.mountOptions).toEqual(['noatime']);
+    expect((await store.list('Replica')).items).toHaveLength(1);
     expect((await operations.adoptPool('main', all)).adopted).toEqual([]);
   });
 

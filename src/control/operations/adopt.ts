@@ -1,11 +1,11 @@
 import { newUid } from '../../lib/id.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
-import type { Pool } from '../../model/kinds.ts';
+import type { Pool, Replica } from '../../model/kinds.ts';
 import { Name } from '../../model/meta.ts';
 import { replicaName } from '../../model/names.ts';
 import type { OrphanSnapshot, OrphanVolume, PoolOrphans } from '../../model/orphans.ts';
 import { change } from '../../store/change.ts';
-import { adoptSnapshots, adoptVolume } from '../adopt.ts';
+import { adoptReplica, adoptSnapshots, adoptVolume, orphanOf } from '../adopt.ts';
 import type { AdoptAnswer, Adopted, AdoptRequest, NotAdopted } from '../operations.ts';
 import type { OperationsContext } from './context.ts';
 import { checkName } from './validate.ts';
@@ -16,8 +16,10 @@ const patienceMs = 60_000;
 /** See Operations.adoptPool. */
 export async function adoptPool(context: OperationsContext, name: string, request: AdoptRequest): Promise<AdoptAnswer> {
   checkRequest(request);
-  const orphans = await lookAgain(context, await openPool(context, name));
+  const listed = await lookAgain(context, await openPool(context, name));
   const pool = await context.need('Pool', name);
+  const strays = await straysOn(context, name);
+  const orphans = { ...listed, volumes: [...listed.volumes, ...[...strays.values()].map(orphanOf)] };
   const chosen = withKeyFile(choose(context, pool, orphans, request), request.keyFile);
   const adopted: Adopted[] = [];
   const conflicts: NotAdopted[] = [];
@@ -30,7 +32,9 @@ export async function adoptPool(context: OperationsContext, name: string, reques
       continue;
     }
     const snapshots = orphans.snapshots.filter(({ volumeId }) => volumeId === volume.volumeId);
-    if (!request.dryRun) await adoptVolume(context.deps, pool, volume, shown);
+    const replica = volume.recycled ? undefined : strays.get(volume.volumeId);
+    if (!request.dryRun && replica) await adoptReplica(context.deps, replica, shown);
+    else if (!request.dryRun) await adoptVolume(context.deps, pool, volume, shown);
     adopted.push({
       volume: shown,
       volumeId: volume.volumeId,
@@ -46,8 +50,21 @@ export async function adoptPool(context: OperationsContext, name: string, reques
     const names = await adoptSnapshots(context.deps, pool, snapshots, request.dryRun === true, volume);
     if (names.length > 0) adopted.push({ volume, volumeId, sizeBytes: 0, recycled: false, snapshots: names });
   }
-  const unlisted = orphans.volumeCount - orphans.volumes.length + orphans.snapshotCount - orphans.snapshots.length;
+  const unlisted = listed.volumeCount - listed.volumes.length + listed.snapshotCount - listed.snapshots.length;
   return { pool: name, adopted, conflicts, unlisted };
+}
+
+/** Replicas on a pool whose Volume or RecycledVolume was removed by force, by volume id: they have kept their finalizers. */
+async function straysOn({ deps, view }: OperationsContext, pool: string): Promise<ReadonlyMap<string, Replica>> {
+  const strays = new Map<string, Replica>();
+  for (const replica of view.replicasOn(pool)) {
+    const { volumeId, volumeName, recycled } = replica.spec;
+    if (replica.metadata.deletionTimestamp || view.volumeOf(volumeId)) continue;
+    if (recycled && view.recycledOf(volumeId).length > 0) continue;
+    const stored = await deps.store.find('Volume', volumeName);
+    if (stored?.status.volumeId !== volumeId) strays.set(volumeId, replica);
+  }
+  return strays;
 }
 
 function checkRequest({ volumes, all, as }: AdoptRequest): void {

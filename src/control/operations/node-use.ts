@@ -129,12 +129,13 @@ export async function unstageVolume(
 export async function detachVolume(
   context: OperationsContext,
   name: string,
-  request: { readonly nodeName?: string },
+  { nodeName: only, volumeId }: { readonly nodeName?: string; readonly volumeId?: string },
 ): Promise<DetachResult> {
-  const volume = await context.need('Volume', name);
-  const found = (await attachmentsNow(context, volume)).filter(
-    (one) => request.nodeName === undefined || one.spec.nodeName === request.nodeName,
-  );
+  const all =
+    volumeId === undefined
+      ? await attachmentsNow(context, await context.need('Volume', name))
+      : (await context.deps.store.list('Attachment', { fields: { 'spec.volumeId': volumeId } })).items;
+  const found = all.filter(({ spec }) => only === undefined || spec.nodeName === only);
   const attachments: { readonly attachment: Attachment; readonly presence: NodePresence }[] = [];
   for (const attachment of found) {
     const { nodeName } = attachment.spec;

@@ -1,3 +1,4 @@
+import { lostVolumeCause } from '../../control/lost-volume.ts';
 import { MultiIndex } from '../../lib/multi-index.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import type { Attachment, Snapshot, SnapshotGroup, Volume } from '../../model/kinds.ts';
@@ -87,7 +88,7 @@ export function createContext(deps: CsiDeps): CsiContext {
     findVolume,
     needVolume: async (handle) => {
       const volume = await findVolume(handle);
-      if (!volume) throw new AzekuraError('NotFound', `there is no volume with the handle "${handle}"`);
+      if (!volume) throw unknownVolume(view, handle);
       return volume;
     },
     findSnapshot,
@@ -111,6 +112,15 @@ export function createContext(deps: CsiDeps): CsiContext {
       for (const watched of [volumes, attachments, snapshots, groups]) watched.close();
     },
   };
+}
+
+/** Who removed the object by force has to be told that the data is there. */
+function unknownVolume(view: CsiDeps['view'], handle: string): AzekuraError {
+  const message = `there is no volume with the handle "${handle}"`;
+  const cause = lostVolumeCause(view, handle);
+  return cause
+    ? new AzekuraError('NotFound', `${message}: ${cause.message}`, { next: cause.nextStep })
+    : new AzekuraError('NotFound', message);
 }
 
 /** lib/id.ts' shortId(): other handles cannot be in the store, and need no search. */

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VolumeCapability_AccessMode_Mode as Mode } from '../../gen/csi/csi_pb.js';
+import { Policy } from '../../model/policy.ts';
 import { change } from '../../store/change.ts';
 import { type Driver, fakeNodeName, startDriver } from '../fake/driver.ts';
 import { block, code, makeVolume, mount } from '../fake/kit.ts';
@@ -66,6 +67,28 @@ describe('ControllerPublishVolume', () => {
     const { annotations, finalizers } = metadata;
     await driver.store.create({ kind: 'Volume', metadata: { name: 'pvc-1', annotations, finalizers }, spec, status });
     const at = { volumeId: handle, nodeId: fakeNodeName };
+    expect(await code(driver.client.controller.controllerUnpublishVolume(at))).toBe('OK');
+    expect((await driver.store.list('Attachment')).items).toEqual([]);
+  });
+
+  it('is undone also when the Volume object was removed by force, and until then refused with the way back', async () => {
+    const handle = await volume('pvc-1');
+    await publish(handle);
+    await driver.store.create({
+      kind: 'Replica',
+      metadata: { name: `${handle}-0` },
+      spec: {
+        ...{ volumeName: 'pvc-1', volumeUid: '', volumeId: handle, nodeName: fakeNodeName, poolName: 'main' },
+        ...{ sizeBytes: 2 ** 30, mode: 'filesystem', policy: Policy.parse({}), volumeGeneration: 1 },
+        volumeCreatedAt: '2026-01-01T00:00:00.000Z',
+      },
+    });
+    await change(driver.store, 'Volume', 'pvc-1', () => ({ metadata: { finalizers: [] } }));
+    await driver.store.delete('Volume', 'pvc-1');
+    await expect.poll(() => publish(handle)).toBe('NOT_FOUND');
+    const at = { volumeId: handle, nodeId: fakeNodeName };
+    const again = driver.client.controller.controllerPublishVolume({ ...at, volumeCapability: mount() });
+    await expect(again).rejects.toThrow(`azekura pool adopt main ${handle}`);
     expect(await code(driver.client.controller.controllerUnpublishVolume(at))).toBe('OK');
     expect((await driver.store.list('Attachment')).items).toEqual([]);
   });

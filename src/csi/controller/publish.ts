@@ -61,11 +61,10 @@ export async function controllerUnpublish(
   const handle = required(request.volumeId, 'volume_id');
   return context.locks.run({ exclusive: [`volume/${handle}`] }, async () => {
     const volume = await context.findVolume(handle);
-    if (!volume) return {};
     const { store, operations } = context.deps;
-    const { volumeId } = volume.status;
+    // By the id of its data: the Volume object may have been removed, or made anew by an adoption.
+    const volumeId = volume ? volume.status.volumeId : handle;
     if (volumeId === undefined) return {};
-    // By the id of its data: the Volume object may have been made anew meanwhile, by an adoption.
     const { items } = await store.list('Attachment', { fields: { 'spec.volumeId': volumeId } });
     const attachments = items.filter(
       ({ spec }) =>
@@ -77,7 +76,8 @@ export async function controllerUnpublish(
     // Each by its node: with none named, detachVolume would also take what a person has mounted.
     const unattended = new Set<string>();
     for (const { spec } of attachments) {
-      const result = await operations.as(call).detachVolume(volume.metadata.name, { nodeName: spec.nodeName });
+      const { nodeName, volumeName } = spec;
+      const result = await operations.as(call).detachVolume(volumeName, { nodeName, volumeId });
       for (const name of result.unattended) unattended.add(name);
     }
     for (const attachment of attachments)

@@ -223,10 +223,15 @@ export class FakeOperations {
     }));
   }
 
-  async detachVolume(name: string, request: { nodeName?: string }): Promise<{ unattended: string[] }> {
+  async detachVolume(
+    name: string,
+    request: { nodeName?: string; volumeId?: string },
+  ): Promise<{ unattended: string[] }> {
     const unattended: string[] = [];
     const volume = await this.#store.find('Volume', name);
-    for (const { metadata, spec } of volume ? await this.#attachments(volume) : []) {
+    const { volumeId = volume?.status.volumeId ?? '' } = request;
+    const { items } = await this.#store.list('Attachment', { fields: { 'spec.volumeId': volumeId } });
+    for (const { metadata, spec } of items) {
       if (request.nodeName !== undefined && spec.nodeName !== request.nodeName) continue;
       const deps = { store: this.#store, view: this.#view };
       const presence = await nodePresence(deps, spec.nodeName, spec.nodeName === this.#nodeName);

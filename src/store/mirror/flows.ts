@@ -36,8 +36,11 @@ export function specOfCopy<K extends MirrorKind>(remote: Resource<K>, local: Res
 }
 
 function attachmentSpec(remote: AttachmentSpec, local: AttachmentSpec): AttachmentSpec {
-  if (remote.origin === 'mount') return remote;
-  const spec: Partial<Record<keyof AttachmentSpec, unknown>> = { ...remote };
+  // Whatever is written into the cluster's object, it does not take what the kubelet mounted from beneath its pods.
+  const isPods = local.origin !== 'mount' && isInUse(local);
+  if (remote.origin === 'mount' && !isPods) return remote;
+  const origin = remote.origin === 'mount' ? local.origin : remote.origin;
+  const spec: Partial<Record<keyof AttachmentSpec, unknown>> = { ...remote, origin };
   for (const field of nodeOwned) {
     delete spec[field];
     if (local[field] !== undefined) spec[field] = local[field];
@@ -93,7 +96,11 @@ export interface Surroundings {
 
 /** Whether the kubelet has the volume staged or published through this attachment: then pods may be running on it. */
 export function isKubelets({ spec }: Attachment): boolean {
-  return spec.origin !== 'mount' && (spec.staged || spec.published.length > 0);
+  return spec.origin !== 'mount' && isInUse(spec);
+}
+
+function isInUse({ staged, published }: AttachmentSpec): boolean {
+  return staged || published.length > 0;
 }
 
 /**
@@ -116,8 +123,8 @@ export function isDispensable(local: Mirrored, around: Surroundings): boolean {
     case 'SnapshotGroup':
       return true;
     case 'Attachment': {
-      const { origin, staged, published } = local.spec as SpecOf<'Attachment'>;
-      return origin !== 'mount' && !staged && published.length === 0;
+      const spec = local.spec as SpecOf<'Attachment'>;
+      return spec.origin !== 'mount' && !isInUse(spec);
     }
     case 'Snapshot': {
       const { volumeId } = local.spec as SpecOf<'Snapshot'>;

@@ -77,6 +77,19 @@ describe('planMirror', () => {
     expect(planMirror('Replica', local, other, noReplica)).toEqual({ do: 'conflict' });
   });
 
+  it('does not take mounts of the kubelet for those of a person, whatever the object in the cluster says', () => {
+    const published = [{ path: '/pod', readOnly: false }];
+    const local = copied(attachment('a', 1, { staged: true, stagingPath: '/staging', published }));
+    const mount = { origin: 'mount' as const, staged: true, published: [{ path: '/mnt', readOnly: false }] };
+    for (const uid of ['a', 'made anew']) {
+      const action = planMirror('Attachment', local, attachment(uid, 2, mount), used);
+      expect(action.do === 'put' && action.object.spec).toMatchObject({ origin: 'publish', staged: true, published });
+    }
+    const unused = copied(attachment('a', 1));
+    const action = planMirror('Attachment', unused, attachment('a', 2, mount), used);
+    expect(action.do === 'put' && action.object.spec).toMatchObject(mount);
+  });
+
   it('withholds the deletion of what the kubelet uses, and says so', () => {
     const idle = copied(attachment('a', 1));
     const leaving = { ...attachment('a', 1), metadata: { ...attachment('a', 1).metadata, deletionTimestamp } };
