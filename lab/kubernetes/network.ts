@@ -22,6 +22,8 @@ export async function wireControlPlane(holder: number): Promise<void> {
     `addr add ${controlPlaneAddress}/24 dev ul0`,
     'link set ul0 up',
     ...allNodes.map((i) => `route add ${podNetwork(i)}.0/24 via ${nodeAddress(i)} onlink dev ul0`),
+    // It has no kube-proxy: node1's translates what the scheduler asks of Services.
+    `route add 10.96.0.0/16 via ${nodeAddress(1)} onlink dev ul0`,
   ]);
 }
 
