@@ -1,4 +1,5 @@
 import { Gauge, type Registry } from 'prom-client';
+import { someOf } from '../lib/some-of.ts';
 import { type Cause, makeCause } from '../model/cause.ts';
 import type { Mirror } from '../store/mirror/mirror.ts';
 
@@ -42,13 +43,8 @@ export function mirrorCauses(mirror: Mirror, nodeName: string, startedAtMs: numb
   const heardMs = lastAnswerMs ?? startedAtMs;
   if (nowMs - heardMs > silenceMs)
     causes.push(makeCause('ClusterUnreachable', { node: nodeName, since: new Date(heardMs).toISOString() }));
-  const told = (names: readonly string[]) => ({ node: nodeName, count: String(names.length), objects: some(names) });
+  const told = (names: readonly string[]) => ({ node: nodeName, count: String(names.length), objects: someOf(names) });
   if (kept.length > 0) causes.push(makeCause('UnknownToCluster', told(kept)));
   if (conflicts.length > 0) causes.push(makeCause('NameTakenInCluster', told(conflicts)));
   return causes;
-}
-
-function some(names: readonly string[]): string {
-  const shown = names.slice(0, 5).join(', ');
-  return names.length > 5 ? `${shown} and ${names.length - 5} more` : shown;
 }

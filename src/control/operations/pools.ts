@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { someOf } from '../../lib/some-of.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { NewResource, Node, Pool } from '../../model/kinds.ts';
@@ -158,8 +159,7 @@ export async function removePool(
       .filter((replica) => replica.spec.recycled)
       .map((replica) => `deleted volume ${replica.spec.volumeName}`);
     const all = [...living, ...resting];
-    const holder = all.length > 5 ? `${all.slice(0, 5).join(', ')} and ${all.length - 5} more` : all.join(', ');
-    throw blamed('FailedPrecondition', makeCause('InUse', { what: `pool ${name}`, holder }), {
+    throw blamed('FailedPrecondition', makeCause('InUse', { what: `pool ${name}`, holder: someOf(all) }), {
       next:
         living.length > 0
           ? `move its volumes with \`azekura pool drain ${name}\`, or delete them`

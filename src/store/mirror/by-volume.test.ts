@@ -33,6 +33,7 @@ describe('what belongs to a volume', () => {
           const expected = items.filter(({ spec }) => spec.volumeId === volume);
           expect(byVolume.replicas(volume)).toEqual(expected);
           expect(byVolume.replicasThere(volume)).toEqual(expected);
+          expect(byVolume.replicasOn('main')).toEqual(items);
           expect(byVolume.replicasNamed(`name-of-${volume}`)).toEqual(expected);
         }
         await Promise.all(Object.values(informers).map((informer) => informer.close()));

@@ -6,10 +6,12 @@ import type { MirrorKind } from './flows.ts';
 /** What all objects of these kinds are held in, on one side. */
 export type Informers = { readonly [K in MirrorKind]: Informer<K> };
 
-/** What belongs to one volume, found without a look at all others: a change of one of them comes for each pod that starts. */
+/** What belongs to one volume or pool, found without a look at all others: a change of one of them comes for each pod that starts. */
 export class ByVolume {
   /** Of the node's store, by the name of the volume. */
   readonly replicasNamed: (volumeName: string) => readonly Replica[];
+  /** Of the node's store, by the name of the pool. */
+  readonly replicasOn: (poolName: string) => readonly Replica[];
   /** Of the node's store, by the id of the volume; so are the next two. */
   readonly replicas: (volumeId: string) => readonly Replica[];
   readonly attachments: (volumeId: string) => readonly Attachment[];
@@ -20,6 +22,7 @@ export class ByVolume {
   /** Listens to the informers; whoever listens to them later finds here what it was told of. */
   constructor(here: Informers, there: Informers) {
     this.replicasNamed = index(here.Replica, ({ spec }) => spec.volumeName);
+    this.replicasOn = index(here.Replica, ({ spec }) => spec.poolName);
     this.replicas = index(here.Replica, ({ spec }) => spec.volumeId);
     this.attachments = index(here.Attachment, ({ spec }) => spec.volumeId);
     this.snapshots = index(here.Snapshot, ({ spec }) => spec.volumeId);

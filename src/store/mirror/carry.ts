@@ -16,7 +16,7 @@ export interface CarrierDeps {
   readonly nodeName: string;
   readonly there: Informers;
   /** Of the node's store. */
-  readonly byVolume: Pick<ByVolume, 'replicas' | 'attachments'>;
+  readonly byVolume: Pick<ByVolume, 'replicas' | 'replicasOn' | 'attachments'>;
   /** Told whether an object stays different on the two sides, and why. */
   readonly onTrouble: (key: string, trouble: Trouble | undefined) => void;
 }
@@ -52,6 +52,7 @@ export class Carrier {
       overtaken = false;
       const action = planMirror(kind, here, there, {
         hasReplica: (volumeId) => byVolume.replicas(volumeId).length > 0,
+        volumesOn: (poolName) => byVolume.replicasOn(poolName).map(({ spec }) => spec.volumeName),
         isUsed: (volumeId) => byVolume.attachments(volumeId).some(isKubelets),
       });
       onTrouble(key, action.do === 'keep' || action.do === 'conflict' ? action.do : undefined);

@@ -1,8 +1,9 @@
 import { AttachmentSpec, AttachmentStatus } from '../../model/attachment.ts';
-import type { Attachment, NewResource, Replica } from '../../model/kinds.ts';
+import type { Attachment, NewResource, Pool, Replica } from '../../model/kinds.ts';
 import { apiVersion, type ObjectMeta } from '../../model/meta.ts';
 import { finalizers } from '../../model/names.ts';
 import { Policy } from '../../model/policy.ts';
+import { PoolSpec, PoolStatus } from '../../model/pool.ts';
 import { ReplicaSpec, ReplicaStatus } from '../../model/replica.ts';
 
 /** Objects for the mirror's tests: of node `one`, unless told. */
@@ -87,5 +88,16 @@ export function replica(uid: string, generation: number, spec: Partial<Replica['
     metadata: meta('v1-0', uid, generation),
     spec: replicaSpec('v1', spec),
     status: ReplicaStatus.parse({}),
+  };
+}
+
+/** A pool as a store would hand it out. */
+export function pool(uid: string, generation: number): Pool {
+  return {
+    apiVersion,
+    kind: 'Pool',
+    metadata: meta('main', uid, generation),
+    spec: PoolSpec.parse({ nodeName, source: { kind: 'directory', path: '/pools/main' } }),
+    status: PoolStatus.parse({}),
   };
 }

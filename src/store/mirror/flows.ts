@@ -90,6 +90,8 @@ export function isWorthKnowing(local: Mirrored): boolean {
 export interface Surroundings {
   /** Whether there is a copy of the volume's bytes here. */
   readonly hasReplica: (volumeId: string) => boolean;
+  /** Names of the volumes that have a copy on a pool. */
+  readonly volumesOn: (poolName: string) => readonly string[];
   /** Whether the kubelet uses the volume here. */
   readonly isUsed: (volumeId: string) => boolean;
 }
@@ -111,6 +113,8 @@ function isInUse({ staged, published }: AttachmentSpec): boolean {
 export function isWithheld(local: Mirrored, remote: Mirrored, around: Surroundings): boolean {
   if (remote.metadata.deletionTimestamp === undefined || local.metadata.deletionTimestamp !== undefined) return false;
   if (local.kind === 'Attachment') return isKubelets(local as Attachment);
+  // The node could not take up one that is made again under this name while its own is on its way out.
+  if (local.kind === 'Pool') return around.volumesOn(local.metadata.name).length > 0;
   if (local.kind !== 'Replica') return false;
   // With consent to destroy it is the old copy of a volume that has moved on.
   const { purge, volumeId } = remote.spec as SpecOf<'Replica'>;

@@ -139,9 +139,9 @@ class StoreMirror implements Mirror {
   }
 
   #listen(kind: MirrorKind): void {
-    this.#here[kind].onChange(({ object }) => {
+    this.#here[kind].onChange(({ object, type }) => {
       this.#trigger(`${kind}/${object.metadata.name}`);
-      if (object.kind === 'Replica') this.#onReplica(object as Resource<'Replica'>);
+      if (object.kind === 'Replica') this.#onReplica(object as Resource<'Replica'>, type === 'deleted');
       if (object.kind === 'Attachment') this.#onAttachment(object as Resource<'Attachment'>);
     });
     this.#there[kind].onChange(({ object }) => {
@@ -151,8 +151,10 @@ class StoreMirror implements Mirror {
     });
   }
 
-  #onReplica({ spec }: Resource<'Replica'>): void {
+  #onReplica({ spec }: Resource<'Replica'>, gone: boolean): void {
     this.#trigger(`Volume/${spec.volumeName}`);
+    // The deletion of a pool waits until it is empty.
+    if (gone) this.#trigger(`Pool/${spec.poolName}`);
     for (const { metadata } of this.#byVolume.snapshots(spec.volumeId)) this.#trigger(`Snapshot/${metadata.name}`);
   }
 

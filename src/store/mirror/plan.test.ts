@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Attachment } from '../../model/kinds.ts';
 import { annotations, finalizers } from '../../model/names.ts';
-import { attachment, replica } from './fixture.ts';
+import { attachment, pool, replica } from './fixture.ts';
 import { type MirrorAction, planMirror, sameJson } from './plan.ts';
 
-const noReplica = { hasReplica: () => false, isUsed: () => false };
-const used = { hasReplica: () => true, isUsed: () => true };
+const noReplica = { hasReplica: () => false, volumesOn: () => [], isUsed: () => false };
+const used = { hasReplica: () => true, volumesOn: () => ['v'], isUsed: () => true };
 const deletionTimestamp = '2026-01-02T00:00:00.000Z';
 
 describe('planMirror', () => {
@@ -110,6 +110,24 @@ describe('planMirror', () => {
     });
   });
 
+  it('withholds the deletion of a pool with volumes, so that one that is made again under its name is joined', () => {
+    const local = copied(pool('a', 1));
+    const leaving = { ...pool('a', 1), metadata: { ...pool('a', 1).metadata, deletionTimestamp } };
+    expect(planMirror('Pool', local, leaving, used)).toMatchObject({
+      do: 'report',
+      status: { phase: 'Removing', causes: [{ code: 'InUse', evidence: { what: 'pool main', holder: 'v' } }] },
+    });
+    expect(planMirror('Pool', local, undefined, used)).toEqual({ do: 'mark' });
+    expect(planMirror('Pool', local, pool('b', 1), used)).toMatchObject({
+      do: 'put',
+      object: { metadata: { uid: 'b' } },
+    });
+    expect(planMirror('Pool', local, leaving, noReplica)).toMatchObject({
+      do: 'put',
+      object: { metadata: { deletionTimestamp } },
+    });
+  });
+
   it('withholds the deletion of a copy that is used, but for one that may be destroyed', () => {
     const copy = copied(replica('a', 1));
     const leaving = (purge: boolean) => {
@@ -147,7 +165,7 @@ describe('planMirror', () => {
   });
 });
 
-function copied<T extends Attachment | ReturnType<typeof replica>>(remote: T): T {
+function copied<T extends Attachment | ReturnType<typeof replica> | ReturnType<typeof pool>>(remote: T): T {
   const action = planMirror(remote.kind, undefined, remote as never, noReplica);
   if (action.do !== 'put') throw new Error(action.do);
   return action.object as unknown as T;

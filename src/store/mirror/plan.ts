@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { someOf } from '../../lib/some-of.ts';
 import { makeCause } from '../../model/cause.ts';
 import type { Resource, SpecOf, StatusOf } from '../../model/kinds.ts';
 import { annotations, finalizers } from '../../model/names.ts';
@@ -170,7 +171,7 @@ function statusToReport<K extends MirrorKind>(
   remote: Resource<K>,
   around: Surroundings,
 ): StatusOf<K> | undefined {
-  const status = isWithheld(local, remote, around) ? withCauseOfStay(local, remote) : local.status;
+  const status = isWithheld(local, remote, around) ? withCauseOfStay(local, remote, around) : local.status;
   if (local.kind === 'SnapshotGroup') {
     const untold = (status as StatusOf<'SnapshotGroup'>).phase === 'Pending';
     if (untold || remote.metadata.deletionTimestamp !== undefined) return undefined;
@@ -183,7 +184,21 @@ function statusToReport<K extends MirrorKind>(
 }
 
 /** The agent knows nothing of a deletion that is withheld from it, so the mirror tells why the object stays. */
-function withCauseOfStay<K extends MirrorKind>(local: Resource<K>, remote: Resource<K>): StatusOf<K> {
+function withCauseOfStay<K extends MirrorKind>(
+  local: Resource<K>,
+  remote: Resource<K>,
+  around: Surroundings,
+): StatusOf<K> {
+  if (local.kind === 'Pool') {
+    const { name } = local.metadata;
+    const cause = makeCause(
+      'InUse',
+      { what: `pool ${name}`, holder: someOf(around.volumesOn(name)) },
+      remote.metadata.deletionTimestamp,
+    );
+    const status = local.status as StatusOf<'Pool'>;
+    return { ...status, phase: 'Removing', causes: [...status.causes, cause] } as StatusOf<K>;
+  }
   const { volumeName, nodeName } = local.spec as SpecOf<'Attachment' | 'Replica'>;
   const cause = makeCause(
     'DeletedInUse',
