@@ -7,7 +7,7 @@ import type { Rule } from './schema.ts';
  */
 const fixedFields: { readonly [K in Kind]?: readonly string[] } = {
   Pool: ['nodeName', 'engine'],
-  Volume: ['mode', 'source'],
+  Volume: ['mode'],
   RecycledVolume: ['volumeId'],
   Replica: ['volumeId', 'nodeName', 'poolName', 'mode'],
   Attachment: ['volumeId', 'nodeName', 'access'],
@@ -17,6 +17,9 @@ const fixedFields: { readonly [K in Kind]?: readonly string[] } = {
   Task: ['verb', 'subject'],
 };
 
+/** The same of a policy. */
+const fixedInPolicy = ['engine', 'filesystem', 'encryption'];
+
 /** Rules at the spec of a kind. */
 export function specRules(kind: Kind): readonly Rule[] {
   const rules: Rule[] = (fixedFields[kind] ?? []).map((field) => ({
@@ -24,6 +27,26 @@ export function specRules(kind: Kind): readonly Rule[] {
     message: `${field} cannot change`,
     fieldPath: `.${field}`,
   }));
+  if (kind === 'Volume' || kind === 'Replica') {
+    for (const field of fixedInPolicy)
+      rules.push({
+        rule: `!has(oldSelf.policy) || !has(oldSelf.policy.${field})
+          || (has(self.policy) && has(self.policy.${field}) && self.policy.${field} == oldSelf.policy.${field})`.replace(
+          /\s+/g,
+          ' ',
+        ),
+        message: `policy.${field} cannot change`,
+        fieldPath: '.policy',
+      });
+  }
+  if (kind === 'Volume') {
+    // One that was made of nothing cannot become a copy either.
+    rules.push({
+      rule: 'has(self.source) == has(oldSelf.source) && (!has(self.source) || self.source == oldSelf.source)',
+      message: 'source cannot change',
+      fieldPath: '.source',
+    });
+  }
   if (kind === 'Pool') {
     rules.push({
       rule: 'self.source.kind == oldSelf.source.kind',

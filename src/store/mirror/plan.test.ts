@@ -29,6 +29,13 @@ describe('planMirror', () => {
     expect(planMirror('Replica', undefined, bare, noReplica)).toEqual({ do: 'hold' });
   });
 
+  it('holds an object again whose finalizer somebody took off', () => {
+    const remote = replica('a', 1);
+    const bare = { ...remote, metadata: { ...remote.metadata, finalizers: [] } };
+    expect(planMirror('Replica', copied(remote), bare, used)).toEqual({ do: 'hold' });
+    expect(planMirror('Replica', copied(remote), remote, used)).toEqual({ do: 'none' });
+  });
+
   it('leaves the annotations of other programs in the cluster', () => {
     const remote = replica('a', 1);
     const annotated = {

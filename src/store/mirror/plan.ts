@@ -75,7 +75,8 @@ export function planMirror<K extends MirrorKind>(
   const copy = copyOf(remote, local, around);
   if (!sameJson(copy, local)) return holdOr(remote, { do: 'put', object: copy });
   const status = statusToReport(local, remote, around);
-  return status === undefined || sameJson(status, remote.status) ? nothing : { do: 'report', status };
+  // Somebody may have taken our finalizer off, and delete it next.
+  return holdOr(remote, status === undefined || sameJson(status, remote.status) ? nothing : { do: 'report', status });
 }
 
 /** What exists on a node is held in the cluster first, else it could vanish there without the agent. */
