@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '../lib/fake-clock.ts';
 import { grownToDetail } from '../model/attachment.ts';
-import { annotations, attachmentName, replicaName } from '../model/names.ts';
+import { annotations, attachmentName, finalizers, replicaName } from '../model/names.ts';
 import { change, changeStatus } from '../store/change.ts';
 import { ControlFixture } from './fixture.ts';
 
@@ -28,6 +28,14 @@ describe('provisioning', () => {
     await fixture.ready('v');
     const { status } = await fixture.store.get('Volume', 'v');
     expect(status.replicas).toMatchObject([{ replicaName: replicaName(status.volumeId ?? '', 0), poolName: 'main' }]);
+  });
+
+  it('takes its finalizer again that somebody took off, so that no deletion leaves its copy behind', async () => {
+    fixture = await ControlFixture.open();
+    await fixture.volume('v');
+    await change(fixture.store, 'Volume', 'v', () => ({ metadata: { finalizers: ['somebody.else/keeps'] } }));
+    const held = await fixture.until('Volume', 'v', (volume) => volume?.metadata.finalizers.length === 2);
+    expect(held?.metadata.finalizers).toEqual(['somebody.else/keeps', finalizers.volume]);
   });
 
   it('calls a volume Ready as soon as its mounted file system has grown, whatever else is told of it', async () => {

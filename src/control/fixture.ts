@@ -104,6 +104,15 @@ export class ControlFixture {
     return this.store.get('Volume', name);
   }
 
+  /** Makes a Volume go while its copy stays: it is attached, so that its controller waits with the deletion. */
+  async removeByForce(name: string): Promise<void> {
+    await this.operations.attachVolume(name, {
+      ...{ nodeName: 'here', access: 'filesystem', readOnly: false, mountOptions: [], observeRequestId: 'force' },
+    });
+    await this.store.delete('Volume', name);
+    await change(this.store, 'Volume', name, () => ({ metadata: { finalizers: [] } }));
+  }
+
   async ready(name: string): Promise<void> {
     await this.until('Volume', name, (volume) => volume?.status.phase === 'Ready');
   }

@@ -169,8 +169,7 @@ describe('a volume whose object was removed by force', () => {
     });
     await new Promise((resolve) => setTimeout(resolve, 60));
     expect(told).toEqual([]);
-    await change(fixture.store, 'Volume', volumeName, () => ({ metadata: { finalizers: [] } }));
-    await fixture.store.delete('Volume', volumeName);
+    await fixture.removeByForce(volumeName);
     await expect.poll(() => told.length).toBe(1);
     const nextStep = `\`azekura pool adopt main ${status.volumeId}\` makes the object again; nothing of the data has been deleted`;
     expect(told).toMatchObject([{ regarding: claim, cause: { code: 'VolumeObjectMissing', nextStep } }]);

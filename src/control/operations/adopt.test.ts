@@ -117,8 +117,7 @@ describe('adoptPool', () => {
     const { status, spec } = await fixture.volume('db');
     const policy = { ...spec.policy, mountOptions: ['noatime'] };
     await change(store, 'Replica', `${status.volumeId}-0`, (one) => ({ spec: { ...one.spec, policy } }));
-    await change(store, 'Volume', 'db', () => ({ metadata: { finalizers: [] } }));
-    await store.delete('Volume', 'db');
+    await fixture.removeByForce('db');
     await fixture.until('Volume', 'db', (volume) => volume === undefined);
     expect(problems(await operations.adoptPool('main', { ...all, dryRun: true }))).toEqual([]);
     expect(await store.find('Volume', 'db')).toBeUndefined();

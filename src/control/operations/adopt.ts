@@ -19,7 +19,8 @@ export async function adoptPool(context: OperationsContext, name: string, reques
   const listed = await lookAgain(context, await openPool(context, name));
   const pool = await context.need('Pool', name);
   const strays = await straysOn(context, name);
-  const orphans = { ...listed, volumes: [...listed.volumes, ...[...strays.values()].map(orphanOf)] };
+  const others = listed.volumes.filter(({ volumeId }) => !strays.has(volumeId));
+  const orphans = { ...listed, volumes: [...others, ...[...strays.values()].map(orphanOf)] };
   const chosen = withKeyFile(choose(context, pool, orphans, request), request.keyFile);
   const adopted: Adopted[] = [];
   const conflicts: NotAdopted[] = [];

@@ -3,7 +3,7 @@ import type { RunResult } from '../../lib/work-queue.ts';
 import type { Cause } from '../../model/cause.ts';
 import { hasCode } from '../../model/errors.ts';
 import type { Replica, Volume } from '../../model/kinds.ts';
-import { annotations } from '../../model/names.ts';
+import { annotations, finalizers } from '../../model/names.ts';
 import { change } from '../../store/change.ts';
 import { type ControlContext, withSince } from '../context.ts';
 import { purge } from '../purge.ts';
@@ -22,6 +22,8 @@ export async function reconcileVolume(context: ControlContext, name: string): Pr
   const known = context.view.volumes.get(name);
   if (!known) return undefined;
   if (known.metadata.deletionTimestamp) return removeVolume(context, known);
+  // Without it a deletion would leave the copies behind, which nobody would end.
+  if (!known.metadata.finalizers.includes(finalizers.volume)) await hold(context, known);
   const volume = known.status.volumeId === undefined ? await giveId(context, known) : known;
   const volumeId = volume?.status.volumeId;
   if (!volume || volumeId === undefined) return undefined;
@@ -35,6 +37,15 @@ export async function reconcileVolume(context: ControlContext, name: string): Pr
   await retireMoved(context, replicas);
   await report(context, volume, volumeId, own);
   return own.length > 0 ? { againAfterMs: placeAgainMs } : undefined;
+}
+
+/** Puts our finalizer on again that somebody took off. */
+async function hold({ deps }: ControlContext, { metadata }: Volume): Promise<void> {
+  await change(deps.store, 'Volume', metadata.name, (stored) =>
+    stored.metadata.uid !== metadata.uid || stored.metadata.deletionTimestamp
+      ? undefined
+      : { metadata: { finalizers: [...new Set([...stored.metadata.finalizers, finalizers.volume])] } },
+  );
 }
 
 /** The id names files and devices; it is stored before anything is made under it. @returns the volume, if it is to stay */

@@ -42,7 +42,11 @@ describe('planMirror', () => {
       ...remote,
       metadata: {
         ...remote.metadata,
-        annotations: { 'kubectl.kubernetes.io/last-applied': 'x', 'azekura.dev/destroy': 'true' },
+        annotations: {
+          'kubectl.kubernetes.io/last-applied': 'x',
+          'azekura.dev/destroy': 'true',
+          [annotations.unknownToCluster]: 'true',
+        },
       },
     };
     const action = planMirror('Replica', undefined, annotated, noReplica);

@@ -136,9 +136,14 @@ function copyOf<K extends MirrorKind>(
   };
 }
 
-/** Other programs write annotations of any length, and none of them concerns the node. */
+/**
+ * Other programs write annotations of any length, and none of them concerns the node. That the cluster does not know an
+ * object is said here, and never by the cluster.
+ */
 function ours(all: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(all).filter(([key]) => /^([\w-]+\.)*azekura\.dev\//.test(key)));
+  const kept = ([key]: readonly [string, string]) =>
+    /^([\w-]+\.)*azekura\.dev\//.test(key) && key !== annotations.unknownToCluster;
+  return Object.fromEntries(Object.entries(all).filter(kept));
 }
 
 function finalizersOfCopy(remote: Resource<MirrorKind>, local: Resource<MirrorKind> | undefined): string[] {
