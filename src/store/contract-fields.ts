@@ -30,6 +30,16 @@ export function describeFields(current: Current): void {
       expect(await namesOf(store, {})).toEqual(['a', 'b', 'c', 'd']);
     });
 
+    it('select values with any characters', async () => {
+      const { store } = current();
+      await store.create(newVolume('odd'));
+      await store.create(newVolume('plain'));
+      const volumeId = 'x,y=z\\';
+      await changeStatus(store, 'Volume', 'odd', () => ({ volumeId }));
+      const { items } = await store.list('Volume', { fields: { 'status.volumeId': volumeId } });
+      expect(items.map(({ metadata }) => metadata.name)).toEqual(['odd']);
+    });
+
     it('select page by page', async () => {
       const { store } = current();
       for (let index = 0; index < 9; index++) await store.create(newTask(`t${index}`, 'X', `n${index % 2}`));
@@ -49,9 +59,11 @@ export function describeFields(current: Current): void {
       const { store } = current();
       await store.create(newVolume('in'));
       await store.create(newVolume('out'));
-      await changeStatus(store, 'Volume', 'in', () => ({ volumeId: 'x,y=z\\' }));
+      const move = (name: string, poolName: string) =>
+        change(store, 'Volume', name, ({ spec }) => ({ spec: { ...spec, poolName } }));
+      await move('in', 'here');
       const { resourceVersion: from } = await store.list('Volume');
-      const fields = { 'status.volumeId': 'x,y=z\\' };
+      const fields = { 'spec.poolName': 'here' };
       const abort = new AbortController();
       const stories = [undefined, from].map((start) => {
         const story: string[] = [];
@@ -68,9 +80,9 @@ export function describeFields(current: Current): void {
       const resize = (name: string, sizeBytes: number) =>
         change(store, 'Volume', name, ({ spec }) => ({ spec: { ...spec, sizeBytes } }));
       await resize('out', 1);
-      await changeStatus(store, 'Volume', 'out', () => ({ volumeId: 'x,y=z\\' }));
+      await move('out', 'here');
       await resize('out', 2);
-      await changeStatus(store, 'Volume', 'out', () => ({ volumeId: 'other' }));
+      await move('out', 'there');
       await resize('out', 3);
       await store.delete('Volume', 'out');
       await store.delete('Volume', 'in');

@@ -33,8 +33,16 @@ export const storageClass = {
   parameters: { recycle: '0', engine: 'file', provisioning: 'thin' },
 };
 
-/** A pod and its claims. @param node the only one that it may go to */
-export function podWithClaims(number: number, count: number, node?: string): object[] {
+/** A pod and its claims. @param options.node the only one that it may go to */
+export function podWithClaims(
+  number: number,
+  count: number,
+  {
+    node,
+    storageClassName = className,
+    storage = `${claimGibibytes}Gi`,
+  }: { readonly node?: string; readonly storageClassName?: string; readonly storage?: string } = {},
+): object[] {
   const names = Array.from({ length: count }, (_, i) => `claim-${number}-${i}`);
   const claims = names.map((name) => ({
     apiVersion: 'v1',
@@ -42,8 +50,8 @@ export function podWithClaims(number: number, count: number, node?: string): obj
     metadata: { name },
     spec: {
       accessModes: ['ReadWriteOnce'],
-      storageClassName: className,
-      resources: { requests: { storage: `${claimGibibytes}Gi` } },
+      storageClassName,
+      resources: { requests: { storage } },
     },
   }));
   const pod = {

@@ -78,11 +78,21 @@ describe.skipIf(missing)(`a scheduler that asks${missing ? ` (skipped: ${missing
       await startScheduler(cluster.controlPlane, { part: { extenders, profiles } });
       const space = await Space.create(cluster, 'ranked');
       const before = await asked();
-      await space.apply(...podWithClaims(0, 3, 'node1'), ...podWithClaims(1, 1, 'node2'));
+      // Of a pool that promises more than it has, what counts is what is really free: so these take it at once.
+      const thick = { storageClassName: 'burst-thick', storage: '700Mi' };
+      await space.apply(
+        {
+          ...storageClass,
+          metadata: { name: thick.storageClassName },
+          parameters: { ...storageClass.parameters, provisioning: 'thick' },
+        },
+        ...podWithClaims(0, 3, { ...thick, node: 'node1' }),
+        ...podWithClaims(1, 1, { ...thick, node: 'node2' }),
+      );
       await space.wait('condition=Ready', 'pod/pod-0', 'pod/pod-1');
       const chosen: (string | undefined)[] = [];
       for (const number of [2, 3, 4]) {
-        await space.apply(...podWithClaims(number, 1));
+        await space.apply(...podWithClaims(number, 1, thick));
         await space.wait('condition=Ready', `pod/pod-${number}`);
         chosen.push((await space.get<Pod>('pod', `pod-${number}`)).spec.nodeName);
       }
@@ -91,6 +101,7 @@ describe.skipIf(missing)(`a scheduler that asks${missing ? ` (skipped: ${missing
       expect(chosen.slice(1).sort()).toEqual(['node2', 'node3']);
       expect((await asked()).prioritize).toBeGreaterThan(before.prioritize);
       await gone(space);
+      await cluster.kubectl(['delete', 'storageclass', thick.storageClassName]);
     },
     6 * minute,
   );
