@@ -59,8 +59,15 @@ export async function adoptVolume(deps: AdoptDeps, pool: Pool, orphan: OrphanVol
 }
 
 /** Makes the Volume again of a replica that has lost it; the replica says all of it, also what its class did not. */
-export async function adoptReplica({ store }: AdoptDeps, replica: Replica, name: string): Promise<void> {
-  const { volumeId, volumeUid, poolName, sizeBytes, className, mode, policy, claim } = replica.spec;
+export async function adoptReplica(
+  { store }: AdoptDeps,
+  replica: Replica,
+  { encryption }: Pick<OrphanVolume, 'encryption'>,
+  name: string,
+): Promise<void> {
+  const { volumeId, volumeUid, poolName, sizeBytes, className, mode, claim } = replica.spec;
+  const { keyFile } = encryption ?? {};
+  const policy = { ...replica.spec.policy, ...(keyFile === undefined ? {} : { encryptionKeyFile: keyFile }) };
   const named = Name.safeParse(className);
   const klass = named.success ? await store.find('Class', named.data) : undefined;
   await ensure(
@@ -99,6 +106,14 @@ export function orphanOf({ spec, status }: Replica): OrphanVolume {
     mode,
     provisioning: policy.provisioning,
     ...(mode === 'filesystem' ? { filesystem: policy.filesystem } : {}),
+    ...(policy.encryption === 'none'
+      ? {}
+      : {
+          encryption: {
+            kind: policy.encryption,
+            ...(policy.encryptionKeyFile === undefined ? {} : { keyFile: policy.encryptionKeyFile }),
+          },
+        }),
     ...(spec.claim ? { claim: spec.claim } : {}),
     ...(spec.recycled ? { recycled: spec.recycled } : {}),
   };

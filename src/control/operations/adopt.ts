@@ -34,7 +34,7 @@ export async function adoptPool(context: OperationsContext, name: string, reques
     }
     const snapshots = orphans.snapshots.filter(({ volumeId }) => volumeId === volume.volumeId);
     const replica = volume.recycled ? undefined : strays.get(volume.volumeId);
-    if (!request.dryRun && replica) await adoptReplica(context.deps, replica, shown);
+    if (!request.dryRun && replica) await adoptReplica(context.deps, replica, volume, shown);
     else if (!request.dryRun) await adoptVolume(context.deps, pool, volume, shown);
     adopted.push({
       volume: shown,
