@@ -114,7 +114,7 @@ describe.skipIf(missing)(`a scheduler that asks${missing ? ` (skipped: ${missing
         cluster.kubectl(['-n', systemNamespace, 'scale', 'deployment/azekura-controller', `--replicas=${replicas}`]);
       await scale(0);
       try {
-        await until('no controller', 2 * minute, async () => (await controllers()).length === 0);
+        await until('no controller', 2 * minute, async () => (await controllers()).all.length === 0);
         const claimed = podWithClaims(0, 1);
         const { spec } = claimed.at(-1) as { spec: { containers: readonly object[] } };
         const [container] = spec.containers;
@@ -134,18 +134,30 @@ describe.skipIf(missing)(`a scheduler that asks${missing ? ` (skipped: ${missing
 
   // --- parts ---
 
-  /** Addresses of the controllers that are there. */
-  async function controllers(): Promise<readonly string[]> {
-    const selector = 'app.kubernetes.io/component=controller';
-    const ips = 'jsonpath={.items[*].status.podIP}';
-    const text = await cluster.kubectl(['-n', systemNamespace, 'get', 'pods', '-l', selector, '-o', ips]);
-    return text.split(' ').filter((address) => address !== '');
+  /** Addresses of the controllers that are there, and of those that answer. */
+  async function controllers(): Promise<{ readonly all: readonly string[]; readonly ready: readonly string[] }> {
+    const selector = ['-l', 'app.kubernetes.io/component=controller', '-o', 'json'];
+    const { items } = JSON.parse(await cluster.kubectl(['-n', systemNamespace, 'get', 'pods', ...selector])) as {
+      readonly items: readonly {
+        readonly metadata: { readonly deletionTimestamp?: string };
+        readonly status: {
+          readonly podIP?: string;
+          readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+        };
+      }[];
+    };
+    const addresses = (pods: typeof items) => pods.flatMap(({ status }) => status.podIP ?? []);
+    const ready = items.filter(
+      ({ metadata, status }) =>
+        !metadata.deletionTimestamp && status.conditions?.some((one) => one.type === 'Ready' && one.status === 'True'),
+    );
+    return { all: addresses(items), ready: addresses(ready) };
   }
 
   /** How often the scheduler has asked, of all controllers together. */
   async function asked(): Promise<{ readonly filter: number; readonly prioritize: number }> {
     const pages = await Promise.all(
-      (await controllers()).map((address) =>
+      (await controllers()).ready.map((address) =>
         cluster.controlPlane.exec(['curl', '-sf', '--max-time', '10', `http://${address}:7845/metrics`]),
       ),
     );
