@@ -21,7 +21,7 @@ export const secondsOf = JSON.parse(readFileSync(path.join(root, 'test', 'second
 export function testJobs() {
   const labs = filesOf('machines');
   const clusters = filesOf('kubernetes');
-  const shared = clusters.filter((file) => read(file).includes('sharedLab('));
+  const shared = clusters.filter((file) => /\b(sharedLab|Scene\.open)\(/.test(read(file)));
   const jobs = [
     job('system', filesOf('.')),
     ...apart('lab', labs),
