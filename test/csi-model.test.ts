@@ -11,7 +11,7 @@ import { Cleanup, eventually, sleep } from '../lab/workbench.ts';
 const long = process.env.AZEKURA_LONG === '1';
 /** Sequences of calls at most; without AZEKURA_LONG as many of them as fit into the time. */
 const sequences = Number(process.env.AZEKURA_SEQUENCES ?? (long ? 2_000 : 400));
-const timeMs = long ? 3 * 3_600_000 : 90_000;
+const timeMs = long ? 3 * 3_600_000 : 60_000;
 /** Fewer would say nothing. */
 const fewest = 10;
 const seed = Number(process.env.AZEKURA_SEED ?? Date.now() % 2 ** 31);
@@ -181,7 +181,7 @@ async function play(sequence: readonly { readonly command: Command; readonly man
 
 describe(`random sequences of CSI calls, seed ${seed}`, () => {
   it(
-    `end in the state of the model, ${long ? sequences : 'as many as fit into 90 s'}: repeated, at the same time, cancelled, killed`,
+    `end in the state of the model, ${long ? sequences : 'as many as fit into 60 s'}: repeated, at the same time, cancelled, killed`,
     async () => {
       for (const index of volumes.keys()) mkdirSync(stagingPath(world, String(index)), { recursive: true });
       const endMs = performance.now() + timeMs;

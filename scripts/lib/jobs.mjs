@@ -21,7 +21,7 @@ export const secondsOf = JSON.parse(readFileSync(path.join(root, 'test', 'second
 export function testJobs() {
   const labs = filesOf('machines');
   const clusters = filesOf('kubernetes');
-  const shared = clusters.filter((file) => /\b(sharedLab|Scene\.open)\(/.test(read(file)));
+  const shared = clusters.filter(usesSharedLab);
   const jobs = [
     job('system', filesOf('.')),
     ...apart('lab', labs),
@@ -49,6 +49,14 @@ function job(project, files, what) {
   return { name, project, files, seconds: files.reduce((sum, file) => sum + seconds(file), 0) };
 }
 
+/** Whether the file itself, or a helper beside it that it imports, asks for the run's cluster. */
+function usesSharedLab(file) {
+  const text = readFileSync(path.join(root, file), 'utf8');
+  if (text.includes('await sharedLab(')) return true;
+  const helpers = [...text.matchAll(/from '\.\/([^']+)'/g)].map(([, name]) => path.join(path.dirname(file), name));
+  return helpers.some(usesSharedLab);
+}
+
 function seconds(file) {
   return secondsOf[file.slice('test/'.length, -'.test.ts'.length)] ?? usualSeconds;
 }
@@ -56,8 +64,4 @@ function seconds(file) {
 function filesOf(folder) {
   const names = readdirSync(path.join(root, 'test', folder)).filter((name) => name.endsWith('.test.ts'));
   return names.map((name) => path.join('test', folder, name));
-}
-
-function read(file) {
-  return readFileSync(path.join(root, file), 'utf8');
 }
