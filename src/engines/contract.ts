@@ -59,7 +59,10 @@ export interface EngineCapabilities {
    * does not freeze the file system, which some kernels take for an obstacle.
    */
   readonly cutHoldsMounted: boolean;
-  /** Whether snapshots of several attached raw block volumes can be cut at one instant (needs Engine.suspend). */
+  /**
+   * Whether snapshots of several attached raw block volumes can be cut at one instant (needs Engine.suspend); with
+   * cutHoldsMounted also of several mounted ones.
+   */
   readonly groupBlock: boolean;
   readonly clones: boolean;
   readonly restoreInPlace: boolean;

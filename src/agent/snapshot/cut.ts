@@ -37,7 +37,7 @@ interface Prepared extends CutMember {
  * commit all. One volume alone is a group of one.
  *
  * @returns per snapshot name
- * @throws AzekuraError Aborted with blame FreezeTimedOut, Unimplemented when raw block volumes cannot be held together
+ * @throws AzekuraError Aborted with blame FreezeTimedOut, Unimplemented when attached volumes cannot be held together
  */
 export async function cutTogether(
   context: AgentContext,
@@ -48,12 +48,12 @@ export async function cutTogether(
   const prepared: Prepared[] = [];
   for (const member of members) prepared.push(await look(context, steps, member));
   const raw = prepared.filter((member) => member.rawAttached);
-  if (members.length > 1) refuseRaw(raw);
   const frozen = prepared.filter((member) => !member.holdsMounted);
   const targets = options.freeze ? frozen.flatMap(freezeTarget) : [];
   // Alone, such a member is at rest for the instant of its cut; several are held until the last of them is cut.
   const mounted = prepared.filter((member) => member.holdsMounted && member.mountPoint !== undefined);
   const suspended = members.length > 1 ? [...raw, ...(options.freeze ? mounted : [])] : [];
+  refuseUnheld(suspended);
   const resumes: (() => Promise<void>)[] = [];
   let cutAt = '';
   try {
@@ -112,13 +112,13 @@ function freezeTarget({ mountPoint, replica }: Prepared): FreezeTarget[] {
   return mountPoint === undefined ? [] : [{ volumeId, volumeName, mountPoint }];
 }
 
-function refuseRaw(raw: readonly Prepared[]): void {
-  const unable = raw.filter((member) => !member.engine.suspend);
+function refuseUnheld(members: readonly Prepared[]): void {
+  const unable = members.filter((member) => !member.engine.suspend);
   if (unable.length === 0) return;
   const names = unable.map((member) => member.replica.spec.volumeName).join(', ');
   throw new AzekuraError(
     'Unimplemented',
-    `the raw block volumes ${names} are attached, and their engine cannot hold back their writes together`,
+    `the volumes ${names} are attached, and their engine cannot hold back their writes together`,
     {
       next: 'detach them for the snapshot, or take their snapshots one by one',
     },

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { EngineDefinition } from '../../engines/contract.ts';
+import { fileEngine } from '../../engines/file/engine.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import { memberSnapshotName } from '../../model/names.ts';
 import { AgentFixture } from '../fixture.ts';
@@ -181,5 +183,21 @@ describe('a snapshot group', () => {
     const failed = await fixture.until('SnapshotGroup', 'nightly', (one) => one?.status.phase === 'Failed');
     expect(failed?.status.causes[0]?.message).toContain('raw');
     expect(callsOf('freeze')).toEqual([]);
+  });
+});
+
+describe('a group on an engine whose cuts hold mounted file systems, and that cannot hold several', () => {
+  it('is refused while several are attached, before anything is cut', async () => {
+    await fixture.stop();
+    const engine: EngineDefinition = {
+      ...fileEngine,
+      capabilities: { ...fileEngine.capabilities, cutHoldsMounted: true },
+    };
+    await fixture.start(undefined, () => engine);
+    await mounted('db', 'wal');
+    await group('g', ['db', 'wal']);
+    const failed = await fixture.until('SnapshotGroup', 'g', (one) => one?.status.phase === 'Failed');
+    expect(failed?.status.causes[0]?.message).toContain('cannot hold back their writes together');
+    expect(callsOf('freeze', 'clone')).toEqual([]);
   });
 });

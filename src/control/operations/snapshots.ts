@@ -80,7 +80,7 @@ export async function createSnapshotGroup(
   if (existing) return sameGroup(existing, volumeNames);
   const volumes: Volume[] = [];
   for (const volumeName of volumeNames) volumes.push(await sourceVolume(context, volumeName, `snapshot group ${name}`));
-  await checkTogether(context, volumes);
+  await checkTogether(context, volumes, freeze);
   for (const volumeName of volumeNames) {
     const member = memberSnapshotName(name, volumeName);
     if (await context.deps.store.find('Snapshot', member))
@@ -140,7 +140,7 @@ async function sourceVolume(context: OperationsContext, name: string, wanted: st
 }
 
 /** One instant for all takes one machine, and something that can hold each of them still. */
-async function checkTogether(context: OperationsContext, volumes: readonly Volume[]): Promise<void> {
+async function checkTogether(context: OperationsContext, volumes: readonly Volume[], freeze: boolean): Promise<void> {
   const nodes = new Set(volumes.flatMap((volume) => volume.status.replicas.map((replica) => replica.nodeName)));
   if (nodes.size > 1)
     throw new AzekuraError(
@@ -152,13 +152,16 @@ async function checkTogether(context: OperationsContext, volumes: readonly Volum
     );
   if (volumes.length === 1) return;
   for (const volume of volumes) {
-    const { engine } = volume.spec.policy;
-    if (volume.spec.mode !== 'block' || context.capabilities(engine).groupBlock) continue;
+    const { engine, encryption } = volume.spec.policy;
+    const { groupBlock, cutHoldsMounted } = context.capabilities(engine);
+    // What the agent can freeze needs nothing of the engine.
+    const frozen = volume.spec.mode === 'filesystem' && !(cutHoldsMounted && encryption === 'none' && freeze);
+    if (frozen || groupBlock) continue;
     const writable = (await attachmentsNow(context, volume)).some((attachment) => !attachment.spec.readOnly);
     if (writable)
       throw new AzekuraError(
         'Unimplemented',
-        `volume ${volume.metadata.name} is an attached raw block volume, and engine ${engine} cannot hold back its writes together with those of others`,
+        `volume ${volume.metadata.name} is attached, and engine ${engine} cannot hold back its writes together with those of others`,
         {
           next: 'detach it for the snapshot, or take its snapshot alone',
         },

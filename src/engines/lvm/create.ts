@@ -9,6 +9,7 @@ import { type Entry, volumeName } from './entries.ts';
 import type { FoundGroup } from './find.ts';
 import { createMoved } from './move.ts';
 import { refuseLayout } from './parameters.ts';
+import { refuseSuspended } from './suspend.ts';
 import { type LvTags, packVolume, unpackSnapshot, unpackVolume, writeTags } from './tags.ts';
 import { allocateThick } from './thick.ts';
 
@@ -143,6 +144,7 @@ async function createShared(
   source: Source,
 ): Promise<void> {
   const { group } = found;
+  refuseSuspended(await mappedNode(context.deps, found, source.entry.lv.id), 'what is to be cloned');
   const name = volumeName(volume.volumeId, 0);
   const sizeBytes = roundUp(found, identity.sizeBytes);
   const { blank } = source.entry.tags;

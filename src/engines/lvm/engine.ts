@@ -6,7 +6,6 @@ import { maintainPool, observePool } from './pool-observe.ts';
 import { closePool, destroyPool, inspectPool, openPool } from './pool-open.ts';
 import { extentBytes } from './sizing.ts';
 import { lvmDiff, lvmSnapshots } from './snapshots.ts';
-import { suspendVolume } from './suspend.ts';
 import { lvmVolumes } from './volumes.ts';
 
 /** Volumes as logical volumes on the disks of one machine. Needs LVM2 and the kernel's device mapper. */
@@ -24,7 +23,7 @@ export const lvmEngine: EngineDefinition = {
     snapshots: true,
     snapshotProvisioning: ['thin'],
     cutHoldsMounted: true,
-    groupBlock: true,
+    groupBlock: false,
     clones: true,
     restoreInPlace: true,
     changedBlocks: true,
@@ -52,7 +51,6 @@ export const lvmEngine: EngineDefinition = {
       volumes: lvmVolumes(context),
       snapshots: lvmSnapshots(context),
       diff: lvmDiff(context),
-      suspend: (volume, deadlineMs) => suspendVolume(context, volume, deadlineMs),
     };
   },
 };

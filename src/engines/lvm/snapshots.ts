@@ -3,9 +3,10 @@ import { pageOf } from '../../host/lvm/thin-tools.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError } from '../../model/errors.ts';
 import type { EngineDiff, EngineSnapshots, SnapshotIdentity, SnapshotRef } from '../contract.ts';
-import { type LvmContext, requireDetached, snapshotMissing, volumeMissing } from './context.ts';
+import { type LvmContext, mappedNode, requireDetached, snapshotMissing, volumeMissing } from './context.ts';
 import { type Entry, snapshotName, volumeName } from './entries.ts';
 import type { FoundGroup } from './find.ts';
+import { refuseSuspended } from './suspend.ts';
 import { packSnapshot, unpackSnapshot, writeTags } from './tags.ts';
 import { changedRanges, mappedRanges, usageOf } from './thin.ts';
 
@@ -50,6 +51,7 @@ async function cut(context: LvmContext, ref: SnapshotRef): Promise<void> {
   const { found, entry } = await needOrigin(context, ref);
   const present = found.entries.snapshot(ref.volumeId, ref.snapshotId);
   if (present?.tags.state === 'ready') return;
+  refuseSuspended(await mappedNode(context.deps, found, entry.lv.id), `volume ${entry.tags.label ?? ref.volumeId}`);
   if (present) await context.run('snapshot.recut', ref.pool, found, lvremove(found.group.name, [present.lv.name]));
   const tags = writeTags({
     kind: 'snapshot',

@@ -1,43 +1,23 @@
-import { dmResume, dmSuspend } from '../../host/lvm/argv.ts';
+import type { BlockNode } from '../../host/host.ts';
+import { dmResume } from '../../host/lvm/argv.ts';
 import { lvmEnv } from '../../host/lvm/run.ts';
-import type { VolumeRef } from '../contract.ts';
-import { type LvmContext, mappedNode, mappedNodes, volumeMissing } from './context.ts';
+import { AzekuraError } from '../../model/errors.ts';
+import { type LvmContext, mappedNodes } from './context.ts';
 import type { FoundGroup } from './find.ts';
 
 /**
- * Holds back all writes to an attached volume, and brings the file system on it to rest. Let go at the deadline whatever
- * happens; what a crash leaves held, the next open() or sweep() of the pool lets go.
+ * LVM takes a device that somebody has suspended for one that it has suspended itself: it writes the snapshot into the
+ * group's metadata, never tells the kernel, and from then on the thin pool refuses everything, since their transactions
+ * differ (seen with LVM 2.03.16).
  *
- * @throws AzekuraError NotFound when it is not attached; DeadlineExceeded
+ * @throws AzekuraError FailedPrecondition
  */
-export async function suspendVolume(
-  context: LvmContext,
-  volume: VolumeRef,
-  deadlineMs: number,
-): Promise<{ resume(): Promise<void> }> {
-  const { deps } = context;
-  const found = await context.find(volume.pool);
-  const entry = found.entries.volume(volume.volumeId);
-  const node = entry && (await mappedNode(deps, found, entry.lv.id));
-  const name = node?.mapped?.name;
-  if (name === undefined) throw volumeMissing(volume);
-  const domain = `volume/${volume.volumeId}`;
-  const resume = () => deps.host.exec(dmResume(name), { deadlineMs, domain: `thaw/${volume.volumeId}`, env: lvmEnv });
-  try {
-    await deps.steps.run('lvm.suspend', () => deps.host.exec(dmSuspend(name), { deadlineMs, domain, env: lvmEnv }));
-  } catch (error) {
-    await resume().catch(() => {});
-    throw error;
-  }
-  const cancel = deps.clock.after(deadlineMs, () => {
-    resume().catch((err: unknown) => deps.log.error({ err, volume: volume.volumeId }, 'writes could not be let go'));
+export function refuseSuspended(node: BlockNode | undefined, what: string): void {
+  if (!node?.mapped?.suspended) return;
+  const { name } = node.mapped;
+  throw new AzekuraError('FailedPrecondition', `the device of ${what} is suspended, and LVM cannot cut it like that`, {
+    next: `let it go on with \`dmsetup resume ${name}\``,
   });
-  return {
-    async resume() {
-      cancel();
-      await deps.steps.run('lvm.resume', resume);
-    },
-  };
 }
 
 /** Lets go of whatever is held in the group: nobody holds anything when an agent starts. */

@@ -245,7 +245,6 @@ type Argv = readonly [string, ...string[]];
 
 export const dmStatus = (name: string): Argv => ['dmsetup', 'status', name];
 /** Holds back all writes and brings the file system on it to rest. */
-export const dmSuspend = (name: string): Argv => ['dmsetup', 'suspend', name];
 export const dmResume = (name: string): Argv => ['dmsetup', 'resume', name];
 export const dmMessage = (name: string, ...message: readonly string[]): Argv => [
   'dmsetup',

@@ -72,6 +72,8 @@ const patterns: readonly (readonly [LvmFailure, RegExp])[] = [
 
 /** Reads what a failed command wrote to its standard error. */
 export function classifyLvmFailure(stderr: string): LvmFailure {
+  // Said as a warning only; the error that follows is about a threshold that nothing has reached.
+  if (/unexpected transaction id/i.test(stderr)) return 'pool-damaged';
   // Warnings are about other things than what failed, mostly.
   const text = stderr
     .split('\n')

@@ -251,6 +251,10 @@ describe('failures', () => {
   });
 
   it('are not told by warnings', () => {
+    const differing =
+      '  WARNING: Thin pool vg/pool has unexpected transaction id 4, expecting 5.\n' +
+      '  Cannot create new thin volume, free space in thin pool vg/pool reached threshold.';
+    expect(classifyLvmFailure(differing)).toBe('pool-damaged');
     expect(classifyLvmFailure('  WARNING: insufficient free space\n  Failed to find logical volume "a/b"')).toBe(
       'not-found',
     );
