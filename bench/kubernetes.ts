@@ -1,6 +1,6 @@
 /**
  * A real cluster of three nodes: from claim to bound and from pod to running, beside a driver that only makes directories;
- * a burst of claims; calls and memory. About six minutes, two with --quick.
+ * a burst of claims; calls and memory. About twenty minutes, most of them until volumes are gone again; four with --quick.
  */
 import { startLab } from '../lab/kubernetes/index.ts';
 import { installAzekura, systemNamespace } from '../lab/kubernetes/install.ts';
@@ -47,7 +47,7 @@ export const kubernetes: Bench = {
     cleanup.add(() => client.close());
     const watch = await watchPhases(client, context);
 
-    const rounds = quick ? 6 : 40;
+    const rounds = quick ? 6 : 30;
     const times = { [ours]: emptyTimes(), [plainClass]: emptyTimes() };
     // The first of each makes templates and fills caches.
     for (const className of [ours, plainClass]) await cycle(client, watch, className, `warm-${className}`);

@@ -69,7 +69,11 @@ async function main(): Promise<number> {
         scratch,
         note: (text: string) => console.error(`  ${text}`),
       };
-      measurements.push(...(await bench.run(context)));
+      const measured = await bench.run(context);
+      measurements.push(...measured);
+      // One after the other, so that an hour of figures does not hang on the last of them.
+      if (chosen.length > 1) console.error(toTable(measured));
+      if (values.out) writeFileSync(values.out, `${JSON.stringify(toRows(measurements), undefined, 2)}\n`);
     } catch (error) {
       failed.push(bench.name);
       console.error(`  failed: ${error instanceof Error ? error.message : String(error)}`);
@@ -78,7 +82,6 @@ async function main(): Promise<number> {
     }
   }
   console.log(toTable(measurements));
-  if (values.out) writeFileSync(values.out, `${JSON.stringify(toRows(measurements), undefined, 2)}\n`);
   const missed = measurements
     .filter((measurement) => isMet(measurement) === false)
     .map((measurement) => measurement.name);

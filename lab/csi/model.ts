@@ -57,6 +57,8 @@ export interface World {
   readonly nodeId: string;
   /** Folder of staging and target paths. */
   readonly scratch: string;
+  /** Of the names and paths of one player, so that several can play at the same time. */
+  readonly prefix: string;
 }
 
 /** A call that can be made any number of times, the answer that it must get, and what it does to the model. */
@@ -88,8 +90,9 @@ export function stepOf(command: Command, model: Model, world: World, csiName: st
   }
 }
 
-export const stagingPath = (world: World, name: string) => `${world.scratch}/staging/${name}`;
-export const targetPath = (world: World, name: string, target: string) => `${world.scratch}/target/${name}-${target}`;
+export const stagingPath = ({ scratch, prefix }: World, name: string) => `${scratch}/staging/${prefix}${name}`;
+const targetPath = ({ scratch, prefix }: World, name: string, target: string) =>
+  `${scratch}/target/${prefix}${name}-${target}`;
 
 function createVolume(
   command: Extract<Command, { do: 'createVolume' }>,
@@ -137,7 +140,7 @@ function createVolume(
 function snapshotStep(
   command: Extract<Command, { do: 'createSnapshot' | 'deleteSnapshot' }>,
   model: Model,
-  { client }: World,
+  { client, prefix }: World,
 ): Step {
   const { snapshot: name } = command;
   const existing = model.snapshots.get(name);
@@ -155,7 +158,7 @@ function snapshotStep(
   const volume = model.volumes.get(command.name);
   const sourceVolumeId = model.volumeHandle(command.name);
   return {
-    call: (options) => client.controller.createSnapshot({ name, sourceVolumeId }, options),
+    call: (options) => client.controller.createSnapshot({ name: `${prefix}${name}`, sourceVolumeId }, options),
     expected: existing
       ? existing.volumeHandle === sourceVolumeId
         ? 'OK'
