@@ -3,9 +3,10 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Cluster } from '../../lab/kubernetes/cluster.ts';
 import { until } from '../../lab/kubernetes/exec.ts';
 import { imageArchive } from '../../lab/kubernetes/image/catalog.ts';
-import { postgresImage, postgresVersion } from '../../lab/kubernetes/image/postgres.ts';
+import { postgresVersion } from '../../lab/kubernetes/image/postgres.ts';
 import { labMissing } from '../../lab/kubernetes/index.ts';
 import { Space, sharedLab, traces } from './kit.ts';
+import { asPostgres, databaseSecret, deployment, postgres, psql, service } from './postgres.ts';
 
 const missing =
   labMissing({ nodes: 3 }) ?? (postgresVersion() === undefined ? 'PostgreSQL is not installed' : undefined);
@@ -31,52 +32,6 @@ const claim = (name: string, size: string): object => ({
   spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: size } } },
 });
 
-const secret = {
-  apiVersion: 'v1',
-  kind: 'Secret',
-  metadata: { name: 'database' },
-  stringData: { password: 'correct horse' },
-};
-
-/** A pod template's parts that all of these share. */
-const postgres = {
-  image: postgresImage,
-  imagePullPolicy: 'Never',
-  readinessProbe: { exec: { command: ['pg_isready', '-h', '/tmp'] }, periodSeconds: 2, timeoutSeconds: 10 },
-  env: [{ name: 'POSTGRES_PASSWORD', valueFrom: { secretKeyRef: { name: 'database', key: 'password' } } }],
-};
-const asPostgres = {
-  securityContext: { runAsUser: 999, runAsGroup: 999, fsGroup: 999, fsGroupChangePolicy: 'OnRootMismatch' },
-  terminationGracePeriodSeconds: 5,
-};
-
-function deployment(name: string, container: object, claimName: string): object {
-  return {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata: { name },
-    spec: {
-      strategy: { type: 'Recreate' },
-      selector: { matchLabels: { app: name } },
-      template: {
-        metadata: { labels: { app: name } },
-        spec: {
-          ...asPostgres,
-          containers: [{ name, ...container, volumeMounts: [{ name: 'data', mountPath: '/data' }] }],
-          volumes: [{ name: 'data', persistentVolumeClaim: { claimName } }],
-        },
-      },
-    },
-  };
-}
-
-const service = (name: string, port: number): object => ({
-  apiVersion: 'v1',
-  kind: 'Service',
-  metadata: { name },
-  spec: { selector: { app: name }, ports: [{ port }] },
-});
-
 // Times are for a machine that is busy with other tests too.
 describe.skipIf(missing)(`applications${missing ? ` (skipped: ${missing})` : ''}`, { timeout: 480_000 }, () => {
   let cluster: Cluster;
@@ -96,7 +51,7 @@ describe.skipIf(missing)(`applications${missing ? ` (skipped: ${missing})` : ''}
     const space = await Space.create(cluster, 'blog');
     const before = await traces(cluster);
     await space.apply(
-      secret,
+      databaseSecret,
       claim('database', '20Gi'),
       claim('web', '20Gi'),
       service('database', 5432),
@@ -119,8 +74,8 @@ describe.skipIf(missing)(`applications${missing ? ` (skipped: ${missing})` : ''}
 
     // The web server writes a row through the Service, with the password of the Secret, and a file of its own.
     const sql = async (statement: string): Promise<string> => {
-      const psql = `PGPASSWORD="$POSTGRES_PASSWORD" psql -qtA -h "$DATABASE_SERVICE_HOST" -U postgres -c "$0"`;
-      return (await space.execSoon('deploy/web', 'sh', '-c', psql, statement)).trim();
+      const line = `${psql} -c "$0"`;
+      return (await space.execSoon('deploy/web', 'sh', '-c', line, statement)).trim();
     };
     await sql('create table posts (title text)');
     await sql("insert into posts select 'post ' || n from generate_series(1, 1000) n");
@@ -161,7 +116,7 @@ describe.skipIf(missing)(`applications${missing ? ` (skipped: ${missing})` : ''}
       metadata: { name },
       spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage } } },
     });
-    await space.apply(secret, {
+    await space.apply(databaseSecret, {
       apiVersion: 'apps/v1',
       kind: 'StatefulSet',
       metadata: { name: 'pg' },

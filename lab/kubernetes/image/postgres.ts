@@ -22,9 +22,11 @@ set -e
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   printf '%s' "$POSTGRES_PASSWORD" >/tmp/password
   initdb --username=postgres --auth-local=trust --auth-host=scram-sha-256 --pwfile=/tmp/password --encoding=UTF8 \\
-    --locale=C \${PGWAL:+--waldir="$PGWAL"}
+    --data-checksums --locale=C \${PGWAL:+--waldir="$PGWAL"}
   rm /tmp/password
   echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
+  # What a power cut must not take.
+  sync "$PGDATA/pg_hba.conf"
 fi
 exec postgres -c listen_addresses='*' -c unix_socket_directories=/tmp -c dynamic_shared_memory_type=mmap "$@"
 `;
