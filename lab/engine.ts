@@ -1,15 +1,14 @@
 /** The file engine on the real machine, without a daemon: for the tests and benchmarks of what lies below the controllers. */
 import { mkdirSync } from 'node:fs';
-import type { Engine, PoolRef, SnapshotRef, VolumeIdentity, VolumeRef } from '../src/engines/contract.ts';
+import type { Engine, PoolRef, SnapshotRef, VolumeRef } from '../src/engines/contract.ts';
 import { engineDefinition } from '../src/engines/registry.ts';
 import type { Host } from '../src/host/host.ts';
 import { createHost } from '../src/host/linux.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { newUid, shortId } from '../src/lib/id.ts';
-import { KeyedLock } from '../src/lib/keyed-lock.ts';
 import { silentLogger } from '../src/lib/log.ts';
-import { makeSteps } from '../src/lib/steps.ts';
 import type { PoolSource } from '../src/model/pool.ts';
+import { engineDeps, identityFor, poolAt } from './engine-parts.ts';
 import type { Cleanup } from './workbench.ts';
 
 export class LabEngine {
@@ -27,16 +26,7 @@ export class LabEngine {
     mkdirSync(runtimeDir, { recursive: true });
     const host = createHost({ clock: systemClock, log: silentLogger });
     cleanup.add(() => host.close());
-    const deps = {
-      host,
-      clock: systemClock,
-      log: silentLogger,
-      steps: makeSteps(),
-      locks: new KeyedLock(),
-      nodeName: 'lab',
-      runtimeDir,
-    };
-    return new LabEngine(host, engineDefinition('file').create(deps));
+    return new LabEngine(host, engineDefinition('file').create(engineDeps(host, runtimeDir)));
   }
 
   /** The folder that holds the pool's files. */
@@ -48,7 +38,7 @@ export class LabEngine {
 
   /** Makes or opens a pool, and closes it at the end. */
   async pool(name: string, source: PoolSource, cleanup: Cleanup): Promise<PoolRef> {
-    const ref: PoolRef = { name, source, reservePercent: 1, acceptNoJournal: true, trial: false };
+    const ref = poolAt(name, source, 1);
     const { poolId, path } = await this.engine.pools.open(ref);
     if (path !== undefined) this.#folders.set(name, path);
     const pool = { ...ref, poolId };
@@ -58,19 +48,9 @@ export class LabEngine {
 
   async createVolume(pool: PoolRef, options: NewVolume): Promise<VolumeRef> {
     const volume = { pool, volumeId: options.volumeId ?? shortId() };
-    const identity: VolumeIdentity = {
-      name: options.name ?? volume.volumeId,
-      uid: newUid(),
-      volumeId: volume.volumeId,
-      sizeBytes: options.sizeBytes,
-      className: 'lab',
-      mode: options.filesystem ? 'filesystem' : 'block',
-      ...(options.filesystem ? { filesystem: options.filesystem } : {}),
-      provisioning: options.provisioning ?? 'thin',
-      createdAt: new Date().toISOString(),
-      generation: 1,
-    };
-    const source = options.from ? { source: { kind: 'snapshot' as const, snapshot: options.from } } : {};
+    const { from, volumeId: _id, ...shape } = options;
+    const identity = identityFor(volume.volumeId, { name: volume.volumeId, ...shape });
+    const source = from ? { source: { kind: 'snapshot' as const, snapshot: from } } : {};
     await this.engine.volumes.create({ volume, identity, parameters: {}, ...source });
     return volume;
   }

@@ -11,6 +11,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { engineDeps, identityFor, poolAt } from '../lab/engine-parts.ts';
 import type { Engine, PoolRef, VolumeIdentity } from '../src/engines/contract.ts';
 import { expectError } from '../src/engines/contract-suite/kit.ts';
 import { releaseAll } from '../src/engines/contract-suite/release.ts';
@@ -19,9 +20,7 @@ import type { Host } from '../src/host/host.ts';
 import { createHost } from '../src/host/linux.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { newUid, shortId } from '../src/lib/id.ts';
-import { KeyedLock } from '../src/lib/keyed-lock.ts';
 import { silentLogger } from '../src/lib/log.ts';
-import { makeSteps } from '../src/lib/steps.ts';
 
 const isRoot = process.getuid?.() === 0;
 const mebibyte = 2 ** 20;
@@ -41,22 +40,9 @@ describe.skipIf(!isRoot)(`pools of the engine file${isRoot ? '' : ' (skipped: no
     rmSync(scratch, { recursive: true, force: true });
   });
 
-  const engine = (): Engine =>
-    fileEngine.create({
-      host,
-      clock: systemClock,
-      log: silentLogger,
-      steps: makeSteps(),
-      locks: new KeyedLock(),
-      nodeName: 'n',
-      runtimeDir: `${scratch}/run`,
-    });
+  const engine = (): Engine => fileEngine.create(engineDeps(host, `${scratch}/run`));
   const ref = (source: PoolRef['source'], part: Partial<PoolRef> = {}): PoolRef => ({
-    name: 'p',
-    source,
-    reservePercent: 5,
-    acceptNoJournal: true,
-    trial: false,
+    ...poolAt('p', source),
     ...part,
   });
   const image = (sizeBytes = 1024 * mebibyte, name = 'pool.img'): PoolRef =>
@@ -65,18 +51,8 @@ describe.skipIf(!isRoot)(`pools of the engine file${isRoot ? '' : ' (skipped: no
     const { poolId, path } = await engine().pools.open(pool);
     return { ...pool, poolId, path };
   };
-  const identity = (part: Partial<VolumeIdentity> = {}): VolumeIdentity => ({
-    name: 'v',
-    uid: newUid(),
-    volumeId: shortId(),
-    sizeBytes: 64 * mebibyte,
-    className: 'c',
-    mode: 'block',
-    provisioning: 'thin',
-    createdAt: '2026-01-01T00:00:00.000Z',
-    generation: 1,
-    ...part,
-  });
+  const identity = (part: Partial<VolumeIdentity> = {}): VolumeIdentity =>
+    identityFor(shortId(), { name: 'v', sizeBytes: 64 * mebibyte, ...part });
   const make = async (pool: PoolRef, part: Partial<VolumeIdentity> = {}) => {
     const described = identity(part);
     const volume = { pool, volumeId: described.volumeId };

@@ -1,13 +1,12 @@
 import { existsSync, readdirSync, writeSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LabEngine } from '../lab/engine.ts';
+import { engineDeps } from '../lab/engine-parts.ts';
 import { type Random, seededRandom } from '../lab/random.ts';
 import { Cleanup } from '../lab/workbench.ts';
 import type { Engine, PoolRef, SnapshotRef, VolumeRef } from '../src/engines/contract.ts';
 import { deviceBytes, digestOf, scribbleOn, withDevice } from '../src/engines/contract-suite/kit.ts';
 import { fileEngine } from '../src/engines/file/engine.ts';
-import { systemClock } from '../src/lib/clock.ts';
-import { KeyedLock } from '../src/lib/keyed-lock.ts';
 import { type Logger, silentLogger } from '../src/lib/log.ts';
 import { makeSteps } from '../src/lib/steps.ts';
 
@@ -53,15 +52,7 @@ describe.skipIf(whyNot)(`moving a volume, seed ${seed}${whyNot ? ` (skipped: ${w
     const steps = makeSteps({}, (point) => {
       if (at?.step.test(point) && --left === 0) throw new Error(`interrupted at ${point}`);
     });
-    return fileEngine.create({
-      host: lab.host,
-      clock: systemClock,
-      log,
-      steps,
-      locks: new KeyedLock(),
-      nodeName: 'lab',
-      runtimeDir,
-    });
+    return fileEngine.create(engineDeps(lab.host, runtimeDir, { steps, log }));
   }
 
   const move = (by: Engine, volume: VolumeRef) => async () => {
