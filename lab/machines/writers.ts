@@ -52,8 +52,14 @@ export class MachinePostgres {
     );
   }
 
+  /** Stops the server and waits until its folder can be unmounted. */
   async stop(): Promise<void> {
-    await this.#as('pg_ctl --wait --silent --mode=fast stop', 120_000);
+    // pg_ctl waits for the file of the process to go, which the process itself outlives by a moment.
+    await this.#as(
+      'read -r pid <$PGDATA/postmaster.pid; pg_ctl --wait --silent --mode=fast stop; ' +
+        'while kill -0 $pid 2>/dev/null; do sleep 0.05; done',
+      120_000,
+    );
   }
 
   async query(sql: string): Promise<string> {
