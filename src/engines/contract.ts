@@ -56,12 +56,13 @@ export interface EngineCapabilities {
   readonly snapshotProvisioning: readonly ('thin' | 'thick')[];
   /**
    * Whether a cut brings a mounted file system to rest by itself, and `suspend` does so until it is let go: then the agent
-   * does not freeze the file system, which some kernels take for an obstacle.
+   * does not freeze the file system, which some kernels take for an obstacle. Among several, without `suspend`, it freezes
+   * them where the kernel is none of those.
    */
   readonly cutHoldsMounted: boolean;
   /**
    * Whether snapshots of several attached raw block volumes can be cut at one instant (needs Engine.suspend); with
-   * cutHoldsMounted also of several mounted ones.
+   * cutHoldsMounted also of several mounted ones on any kernel.
    */
   readonly groupBlock: boolean;
   readonly clones: boolean;

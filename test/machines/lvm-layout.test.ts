@@ -71,4 +71,29 @@ describe('a pool of lvm on mirrored disks', () => {
     expect((await lvs()).match(/azk_pool_t(data|meta)\S* raid1/g)).toHaveLength(2);
     await azekura.run('volume', 'create', 'other', '--size', '64Mi');
   });
+
+  // LVM once took what was suspended for its own, and the pool refused every later volume.
+  it('is cut in groups at one instant while its volumes are mounted and written, and makes volumes afterwards', async () => {
+    await azekura.run('volume', 'create', 'wal', '--size', '64Mi');
+    await azekura.run('volume', 'mount', 'wal', '/mnt/wal');
+    const script =
+      'i=0; while :; do i=$((i+1)); for v in db wal; do echo $i >>/mnt/$v/log && sync /mnt/$v/log || exit 1; done; done';
+    const writer = machine.start(['sh', '-c', script, 'group-writer']);
+    await eventually(() => machine.exec(['test', '-s', '/mnt/wal/log']), 60_000, 200);
+    await azekura.run('snapshot', 'create', '--group', 'nightly', 'db', 'wal');
+    const atCut = Number(await machine.sh('wc -l </mnt/wal/log'));
+    await eventually(async () => expect(Number(await machine.sh('wc -l </mnt/wal/log'))).toBeGreaterThan(atCut));
+    expect(writer.exitCode).toBeNull();
+    await machine.sh("pkill -f 'group-write[r]'");
+    const kept: number[] = [];
+    for (const name of ['db', 'wal']) {
+      await azekura.run('volume', 'create', `of-${name}`, '--from-snapshot', `nightly-${name}`);
+      await azekura.run('volume', 'mount', `of-${name}`, `/mnt/of-${name}`);
+      kept.push(Number(await machine.sh(`wc -l </mnt/of-${name}/log`)));
+    }
+    const [first = 0, second = 0] = kept;
+    expect(second).toBeGreaterThan(0);
+    expect([second, second + 1]).toContain(first);
+    await azekura.run('volume', 'create', 'after', '--size', '64Mi');
+  });
 });

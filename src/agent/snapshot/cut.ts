@@ -1,5 +1,6 @@
 import type { Engine, EngineSnapshots, SnapshotIdentity, SnapshotRef } from '../../engines/contract.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { freezesNest } from '../../lib/kernel-release.ts';
 import type { Steps } from '../../lib/steps.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed } from '../../model/errors.ts';
@@ -26,7 +27,7 @@ interface Prepared extends CutMember {
   readonly ref: SnapshotRef;
   /** Mounted and writable: it has to be held still to be cut consistently. */
   readonly mountPoint?: string;
-  /** The cut brings the mounted file system to rest by itself. */
+  /** The cut brings the mounted file system to rest by itself, and is not to be helped. */
   readonly holdsMounted: boolean;
   /** A raw block device that somebody may write to. */
   readonly rawAttached: boolean;
@@ -46,7 +47,7 @@ export async function cutTogether(
   options: { readonly freeze: boolean; readonly groupName?: string },
 ): Promise<ReadonlyMap<string, CutResult>> {
   const prepared: Prepared[] = [];
-  for (const member of members) prepared.push(await look(context, steps, member));
+  for (const member of members) prepared.push(await look(context, steps, member, members.length > 1));
   const raw = prepared.filter((member) => member.rawAttached);
   const frozen = prepared.filter((member) => !member.holdsMounted);
   const targets = options.freeze ? frozen.flatMap(freezeTarget) : [];
@@ -82,7 +83,7 @@ export async function cutTogether(
   return results;
 }
 
-async function look(context: AgentContext, steps: Steps, member: CutMember): Promise<Prepared> {
+async function look(context: AgentContext, steps: Steps, member: CutMember, together: boolean): Promise<Prepared> {
   const { replica, snapshot } = member;
   const engine = context.engineOf(replica, steps);
   const { snapshotId } = snapshot.spec;
@@ -96,13 +97,17 @@ async function look(context: AgentContext, steps: Steps, member: CutMember): Pro
   const mount = mountPoint === undefined ? undefined : topMount(await context.deps.host.mounts(), mountPoint);
   const mounted =
     replica.spec.mode === 'filesystem' && mountPoint !== undefined && mount !== undefined && !isReadOnly(mount);
+  const { cutHoldsMounted } = context.definitionOf(replica).capabilities;
+  const { kernelRelease } = await context.deps.host.facts();
+  // Among others such a member is frozen like any, where the kernel lets the cut bring to rest what is at rest already.
+  const freezable = together && !engine.suspend && freezesNest(kernelRelease);
   return {
     ...member,
     engine,
     snapshots: engine.snapshots,
     ref,
     ...(mounted ? { mountPoint } : {}),
-    holdsMounted: context.definitionOf(replica).capabilities.cutHoldsMounted,
+    holdsMounted: cutHoldsMounted && !freezable,
     rawAttached: replica.spec.mode === 'block' && writable,
   };
 }

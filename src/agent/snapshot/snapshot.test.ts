@@ -187,8 +187,9 @@ describe('a snapshot group', () => {
 });
 
 describe('a group on an engine whose cuts hold mounted file systems, and that cannot hold several', () => {
-  it('is refused while several are attached, before anything is cut', async () => {
+  async function attempt(kernelRelease: string) {
     await fixture.stop();
+    fixture.host.hostFacts = { ...fixture.host.hostFacts, kernelRelease };
     const engine: EngineDefinition = {
       ...fileEngine,
       capabilities: { ...fileEngine.capabilities, cutHoldsMounted: true },
@@ -196,8 +197,28 @@ describe('a group on an engine whose cuts hold mounted file systems, and that ca
     await fixture.start(undefined, () => engine);
     await mounted('db', 'wal');
     await group('g', ['db', 'wal']);
+  }
+
+  it('is frozen like any where the kernel lets the cuts come to rest as well', async () => {
+    await attempt('6.8.0');
+    await fixture.until('SnapshotGroup', 'g', (one) => one?.status.phase === 'Ready');
+    const order = callsOf('freeze', 'clone', 'thaw');
+    expect(order.slice(order.indexOf('freeze'))).toEqual(['freeze', 'freeze', 'clone', 'clone', 'thaw', 'thaw']);
+  });
+
+  it('is refused on an older kernel while several are attached, before anything is cut', async () => {
+    await attempt('6.1.0-37-amd64');
     const failed = await fixture.until('SnapshotGroup', 'g', (one) => one?.status.phase === 'Failed');
     expect(failed?.status.causes[0]?.message).toContain('cannot hold back their writes together');
     expect(callsOf('freeze', 'clone')).toEqual([]);
+  });
+
+  it('freezes nothing for one alone', async () => {
+    await attempt('6.8.0');
+    await fixture.until('SnapshotGroup', 'g', (one) => one?.status.phase === 'Ready');
+    fixture.host.calls.length = 0;
+    await fixture.snapshot('db', 's1');
+    await fixture.until('Snapshot', 's1', (one) => one?.status.readyToUse === true);
+    expect(callsOf('freeze')).toEqual([]);
   });
 });

@@ -1,3 +1,4 @@
+import { freezesNest } from '../../lib/kernel-release.ts';
 import { makeCause } from '../../model/cause.ts';
 import { AzekuraError, blamed, hasCode } from '../../model/errors.ts';
 import type { Kind, NewResource, Resource, Snapshot, SnapshotGroup, Volume } from '../../model/kinds.ts';
@@ -151,11 +152,14 @@ async function checkTogether(context: OperationsContext, volumes: readonly Volum
       },
     );
   if (volumes.length === 1) return;
+  const [node = ''] = nodes;
+  const nest = freezesNest(context.view.nodes.get(node)?.status.kernel ?? '');
   for (const volume of volumes) {
     const { engine, encryption } = volume.spec.policy;
     const { groupBlock, cutHoldsMounted } = context.capabilities(engine);
     // What the agent can freeze needs nothing of the engine.
-    const frozen = volume.spec.mode === 'filesystem' && !(cutHoldsMounted && encryption === 'none' && freeze);
+    const held = cutHoldsMounted && encryption === 'none' && freeze && !nest;
+    const frozen = volume.spec.mode === 'filesystem' && !held;
     if (frozen || groupBlock) continue;
     const writable = (await attachmentsNow(context, volume)).some((attachment) => !attachment.spec.readOnly);
     if (writable)
