@@ -69,7 +69,10 @@ export function startLostClaims(deps: LostClaimsDeps): LostClaims {
   });
   const suspect = (namespace: string, name: string) => queue.add(`${namespace}/${name}`);
   const stop = view.volumes.onChange(({ object: { spec }, type }) => {
-    if (type !== 'modified' && spec.claim) suspect(spec.claim.namespace, spec.claim.name);
+    const { claim } = spec;
+    // One that comes is asked about only when it was missing: a leader that begins hears of all of them.
+    if (claim && (type === 'deleted' || (type === 'added' && seen.has(`${claim.namespace}/${claim.name}`))))
+      suspect(claim.namespace, claim.name);
   });
   return {
     suspect,
