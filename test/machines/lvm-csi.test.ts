@@ -36,8 +36,12 @@ const kinds: readonly Kind[] = [
       ] as const)
     : []),
 ];
+/** Specs of csi-sanity that begin with a snapshot, which thick logical volumes do not have; it cannot be told so. */
+const snapshotSpecs = 11;
+const noSnapshots = 'desc = engine lvm cannot take snapshots of thick volumes';
 const titleOf = ({ access, provisioning, key }: Kind) =>
-  `${access} and ${provisioning} volumes${key ? `, encrypted with a key from a ${key}` : ''}`;
+  `${access} and ${provisioning} volumes${provisioning === 'thick' ? ', but for their snapshots' : ''}` +
+  `${key ? `, encrypted with a key from a ${key}` : ''}`;
 
 let lab: Lab;
 let machine: Machine;
@@ -77,9 +81,11 @@ describe.skipIf(missing !== undefined)(
         await machine.sh('mkdir -p /run/sanity');
         const { stdout } = await machine.run([await buildSanity(true), ...argv], { deadlineMs: 1_100_000 });
         const report = readSanityReport(`${machine.share}/report.json`);
-        expect(report.failed, stdout.slice(-20_000)).toEqual([]);
+        const refused = provisioning === 'thick' ? snapshotSpecs : 0;
+        expect(report.failed, stdout.slice(-20_000)).toHaveLength(refused);
+        expect(new Set(stdout.match(/desc = .*/g))).toEqual(new Set(refused > 0 ? [noSnapshots] : []));
         expect(report.skipped).toEqual([]);
-        expect(report.passed).toHaveLength(sanitySpecs - sanityPending.length);
+        expect(report.passed).toHaveLength(sanitySpecs - sanityPending.length - refused);
         // One sweep after the last call: what is deleted is gone from the group too.
         expect(await azekura.json('volume', 'list')).toMatchObject({ items: [] });
         expect(await machine.sh('lvs --noheadings -o name | grep -v azk_pool || true')).toBe('');
