@@ -19,6 +19,12 @@ async function placeOf({ inner }: EncryptedContext, volume: VolumeRef): Promise<
   return folder === undefined ? undefined : `${folder}/${headerFile}`;
 }
 
+/** The same where no copy lies yet; undefined also where one does. */
+async function freePlaceOf(context: EncryptedContext, volume: VolumeRef): Promise<string | undefined> {
+  const file = await placeOf(context, volume);
+  return file === undefined || (await kernelOf(context, volume).stat(file)) ? undefined : file;
+}
+
 function kernelOf({ deps }: EncryptedContext, { volumeId }: VolumeRef): Kernel {
   return deps.host.kernel(`volume/${volumeId}`);
 }
@@ -45,8 +51,8 @@ export async function keepMissingHeader(
   device: LuksDevice,
   path: string,
 ): Promise<void> {
-  const file = await placeOf(context, volume);
-  if (file === undefined || (await kernelOf(context, volume).stat(file))) return;
+  const file = await freePlaceOf(context, volume);
+  if (file === undefined) return;
   await unlessRefused(context, volume, () => device.backUp(path, file));
 }
 
@@ -58,8 +64,8 @@ export async function keepHeaderAtRest(context: EncryptedContext, volume: Volume
   const { inner } = context;
   const { present, identity, attached } = await inner.volumes.observe(volume);
   if (!present || attached || layerOf(identity).state === 'blank') return;
-  const file = await placeOf(context, volume);
-  if (file === undefined || (await kernelOf(context, volume).stat(file))) return;
+  const file = await freePlaceOf(context, volume);
+  if (file === undefined) return;
   await unlessRefused(context, volume, async () => {
     const { device } = await inner.volumes.attach(volume, { readOnly: true });
     try {
